@@ -1,0 +1,1 @@
+//! Replica state of a partition: high watermark, in-sync replicas, waiting requests.

@@ -1,0 +1,1 @@
+//! The broker: a partitioned log that speaks the Kafka protocol.

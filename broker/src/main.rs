@@ -1,0 +1,3 @@
+//! The broker program.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The custom resources: Cluster, Topic, MetadataLog and MetadataSnapshot.

@@ -1,0 +1,1 @@
+//! Side by side with Apache Kafka: a raw load generator and its report.

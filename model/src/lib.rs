@@ -1,0 +1,1 @@
+//! The nouns of the metadata log: ids, epochs, records, the image and its one fold.

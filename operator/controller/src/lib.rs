@@ -1,0 +1,1 @@
+//! The pure controller: decisions become metadata records.

@@ -1,0 +1,1 @@
+//! The shell of the controller: metadata store, clock and gRPC service around the pure core.

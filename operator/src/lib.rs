@@ -1,0 +1,1 @@
+//! The operator: reconciles Cluster and Topic resources and hosts the controllers.

@@ -1,0 +1,1 @@
+//! Deterministic simulation: real cores under simulated disk, network, clock and API server.
