@@ -1,0 +1,97 @@
+//! One blocking connection and the few requests that the harness itself needs.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use protocol::Message;
+use protocol::messages::create_topics::{CreatableTopic, CreateTopicsRequest, CreateTopicsResponse};
+use protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponse};
+
+const CREATE_TOPICS: i16 = 19;
+const METADATA: i16 = 3;
+
+/// A connection that sends one request and waits for its answer.
+pub(crate) struct Client {
+    stream: TcpStream,
+    correlation_id: i32,
+}
+
+impl Client {
+    pub(crate) fn connect(bootstrap: &str) -> Result<Self> {
+        let stream = TcpStream::connect(bootstrap).with_context(|| format!("connecting to {bootstrap}"))?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+        Ok(Self { stream, correlation_id: 0 })
+    }
+
+    /// Sends a request with header v1 (no flexible version) and returns the body of its answer.
+    pub(crate) fn call(&mut self, api_key: i16, version: i16, body: &[u8]) -> Result<Vec<u8>> {
+        self.correlation_id += 1;
+        self.stream.write_all(&frame(api_key, version, self.correlation_id, body))?;
+        let mut length = [0; 4];
+        self.stream.read_exact(&mut length)?;
+        let mut answer = vec![0; usize::try_from(i32::from_be_bytes(length))?];
+        self.stream.read_exact(&mut answer)?;
+        ensure!(answer.len() >= 4, "an answer without a correlation id");
+        Ok(answer.split_off(4))
+    }
+
+    /// Creates a topic and waits until every partition has a leader.
+    pub(crate) fn create_topic(&mut self, name: &str, partitions: i32) -> Result<()> {
+        let request = CreateTopicsRequest {
+            topics: vec![CreatableTopic {
+                name: name.to_owned(),
+                num_partitions: partitions,
+                replication_factor: 1,
+                ..CreatableTopic::default()
+            }],
+            timeout_ms: 20_000,
+            ..CreateTopicsRequest::default()
+        };
+        let answer = self.request::<_, CreateTopicsResponse>(CREATE_TOPICS, 4, &request)?;
+        for topic in &answer.topics {
+            ensure!(topic.error_code == 0, "creating {name}: error {}", topic.error_code);
+        }
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while Instant::now() < deadline {
+            let request = MetadataRequest {
+                topics: Some(vec![MetadataRequestTopic { name: Some(name.to_owned()), ..Default::default() }]),
+                ..MetadataRequest::default()
+            };
+            let answer = self.request::<_, MetadataResponse>(METADATA, 4, &request)?;
+            let led = |topic: &protocol::messages::metadata::MetadataResponseTopic| {
+                topic.partitions.len() == usize::try_from(partitions).unwrap_or(0)
+                    && topic.partitions.iter().all(|partition| partition.leader_id >= 0)
+            };
+            if answer.topics.first().is_some_and(led) {
+                return Ok(());
+            }
+            std::thread::yield_now();
+        }
+        bail!("topic {name} has no leaders after 30 s")
+    }
+
+    fn request<Q: Message, A: Message>(&mut self, api_key: i16, version: i16, request: &Q) -> Result<A> {
+        let mut body = Vec::new();
+        request.encode(&mut body, version)?;
+        let answer = self.call(api_key, version, &body)?;
+        Ok(A::decode(&mut protocol::codec::Reader::new(&answer), version)?)
+    }
+}
+
+/// A whole frame: length, request header v1 with client id `bench`, body.
+pub(crate) fn frame(api_key: i16, version: i16, correlation_id: i32, body: &[u8]) -> Vec<u8> {
+    const CLIENT_ID: &[u8] = b"bench";
+    let length = 2 + 2 + 4 + 2 + CLIENT_ID.len() + body.len();
+    let mut frame = Vec::with_capacity(4 + length);
+    frame.extend_from_slice(&(length as i32).to_be_bytes());
+    frame.extend_from_slice(&api_key.to_be_bytes());
+    frame.extend_from_slice(&version.to_be_bytes());
+    frame.extend_from_slice(&correlation_id.to_be_bytes());
+    frame.extend_from_slice(&(CLIENT_ID.len() as i16).to_be_bytes());
+    frame.extend_from_slice(CLIENT_ID);
+    frame.extend_from_slice(body);
+    frame
+}

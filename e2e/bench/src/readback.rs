@@ -1,0 +1,88 @@
+//! Reads a topic from its first offset and proves each batch: checksum, offsets without a gap, number of records.
+
+use anyhow::{Result, ensure};
+use protocol::batch;
+
+use crate::client::Client;
+
+const FETCH: i16 = 1;
+/// The newest Fetch that names topics and has fixed-width fields.
+const VERSION: i16 = 11;
+const MAX_BYTES: i32 = 8 << 20;
+
+/// Counts the records of all partitions of `topic`; an error where one is damaged or missing.
+pub(crate) fn verify(bootstrap: &str, topic: &str, partitions: i32) -> Result<u64> {
+    let mut client = Client::connect(bootstrap)?;
+    let mut records = 0;
+    for partition in 0..partitions {
+        let mut offset = 0;
+        loop {
+            let answer = client.call(FETCH, VERSION, &fetch(topic, partition, offset)?)?;
+            let (high_watermark, bytes) = records_of(&answer, topic)?;
+            let next = check(bytes, offset)?;
+            ensure!(next > offset || offset >= high_watermark, "nothing at offset {offset} of {topic}-{partition}");
+            offset = next;
+            if offset >= high_watermark {
+                break;
+            }
+        }
+        records += u64::try_from(offset)?;
+    }
+    Ok(records)
+}
+
+/// The body of a Fetch of one partition that answers at once.
+fn fetch(topic: &str, partition: i32, offset: i64) -> Result<Vec<u8>> {
+    let mut body = Vec::new();
+    body.extend_from_slice(&(-1_i32).to_be_bytes()); // replica id: a consumer
+    body.extend_from_slice(&0_i32.to_be_bytes()); // max wait
+    body.extend_from_slice(&0_i32.to_be_bytes()); // min bytes
+    body.extend_from_slice(&MAX_BYTES.to_be_bytes());
+    body.push(0); // read uncommitted
+    body.extend_from_slice(&0_i32.to_be_bytes()); // no session
+    body.extend_from_slice(&(-1_i32).to_be_bytes()); // session epoch: none
+    body.extend_from_slice(&1_i32.to_be_bytes());
+    body.extend_from_slice(&i16::try_from(topic.len())?.to_be_bytes());
+    body.extend_from_slice(topic.as_bytes());
+    body.extend_from_slice(&1_i32.to_be_bytes());
+    body.extend_from_slice(&partition.to_be_bytes());
+    body.extend_from_slice(&(-1_i32).to_be_bytes()); // leader epoch: do not check
+    body.extend_from_slice(&offset.to_be_bytes());
+    body.extend_from_slice(&(-1_i64).to_be_bytes()); // log start offset: a consumer has none
+    body.extend_from_slice(&MAX_BYTES.to_be_bytes());
+    body.extend_from_slice(&0_i32.to_be_bytes()); // nothing forgotten
+    body.extend_from_slice(&0_i16.to_be_bytes()); // no rack
+    Ok(body)
+}
+
+/// The high watermark and the records of the only partition of a Fetch v11 answer.
+fn records_of<'a>(answer: &'a [u8], topic: &str) -> Result<(i64, &'a [u8])> {
+    // throttle 4, error 2, session 4, topics 4, name 2 + n, partitions 4, index 4
+    let at = 4 + 2 + 4 + 4 + 2 + topic.len() + 4 + 4;
+    ensure!(answer.len() > at + 2 + 8 + 8 + 8 + 4 + 4 + 4, "a short Fetch answer");
+    let code = i16::from_be_bytes(answer[at..at + 2].try_into()?);
+    ensure!(code == 0, "fetching {topic}: error {code}");
+    let high_watermark = i64::from_be_bytes(answer[at + 2..at + 10].try_into()?);
+    // then last stable offset 8, log start offset 8, aborted transactions (none) 4, preferred replica 4, length 4
+    let aborted = i32::from_be_bytes(answer[at + 26..at + 30].try_into()?);
+    ensure!(aborted <= 0, "aborted transactions in a topic without transactions");
+    let length = usize::try_from(i32::from_be_bytes(answer[at + 34..at + 38].try_into()?))?;
+    ensure!(answer.len() >= at + 38 + length, "a Fetch answer shorter than its records");
+    Ok((high_watermark, &answer[at + 38..at + 38 + length]))
+}
+
+/// Checks whole batches that begin at `offset`; returns the offset after the last. A cut batch at the end is ignored.
+fn check(mut bytes: &[u8], mut offset: i64) -> Result<i64> {
+    while bytes.len() >= 12 {
+        let length = 12 + usize::try_from(i32::from_be_bytes(bytes[8..12].try_into()?))?;
+        if bytes.len() < length {
+            break;
+        }
+        let header = batch::BatchHeader::parse(&bytes[..length])?;
+        ensure!(header.verify_crc(&bytes[..length]), "a wrong checksum at offset {offset}");
+        ensure!(header.base_offset == offset, "offset {offset} expected, {} found", header.base_offset);
+        offset += i64::from(header.record_count);
+        bytes = &bytes[length..];
+    }
+    Ok(offset)
+}
