@@ -1,1 +1,41 @@
-//! Listeners, connections, framing and in-order responses.
+//! The broker's network layer: listeners, connections, framing and in-order responses.
+//!
+//! A [`Server`] runs one single-threaded runtime per core and spreads connections over them. For each
+//! wake-up of a connection there is one receive, one call of the [`RequestHandler`] with every complete
+//! frame, and one send for every response that is ready: the send is the dearest system call of the
+//! broker, and sharing it between pipelined requests is worth more than anything done in user space.
+//!
+//! What a frame means is the handler's business. This crate knows that a frame is a length and that many
+//! bytes, that responses leave in the order of their requests, and how much one client may cost the
+//! others: see [`Limits`].
+//!
+//! Follow a request through `acceptor` (a connection arrives), `connection` (the loop), `frames` (bytes
+//! become frames), [`RequestHandler`], [`Responses`] (answers wait for their turn) and `outbox` (bytes leave).
+
+mod acceptor;
+mod budget;
+mod connection;
+mod descriptors;
+mod error;
+mod frames;
+mod handler;
+mod io;
+mod listener;
+mod metrics;
+mod outbox;
+mod pulse;
+mod response;
+mod responses;
+mod server;
+mod slot;
+mod worker;
+
+pub use descriptors::{connection_limit, raise_descriptor_limit};
+pub use error::NetworkError;
+pub use handler::{ConnectionInfo, Frame, RequestHandler};
+pub use listener::{Listener, ListenerName};
+pub use metrics::{ListenerMetrics, NetworkMetrics};
+pub use response::{Chunk, Response};
+pub use responses::Responses;
+pub use server::{DEFAULT_FRAME_LIMIT, Limits, NetworkConfig, Server};
+pub use slot::Slot;
