@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# build.sh: builds Kubernetes, helm and coredns from Go modules into the cache: about 6 minutes cold on 2 cores, nothing when they are there.
+# Prints the folder that holds the programs.
+set -euo pipefail
+source "$(dirname "$0")/lib.sh"
+
+main() {
+  if [ ! -e "$PROGRAMS/complete" ]; then
+    build >&2
+  fi
+  say "$PROGRAMS"
+}
+
+build() {
+  command -v go > /dev/null || debian_packages golang-go
+  command -v gcc > /dev/null || debian_packages gcc libc6-dev
+  mkdir -p "$PROGRAMS"
+  export GOFLAGS="-buildvcs=false -trimpath" CGO_ENABLED=0
+  kubernetes
+  say "building helm $HELM_VERSION"
+  GOBIN=$PROGRAMS go install -ldflags '-s -w' "helm.sh/helm/v3/cmd/helm@v$HELM_VERSION"
+  say "building coredns $COREDNS_VERSION"
+  GOBIN=$PROGRAMS go install -ldflags '-s -w' "github.com/coredns/coredns@v$COREDNS_VERSION"
+  gcc -static -O2 -o "$PROGRAMS/pause" "$REPOSITORY/e2e/kubernetes/components/pause.c"
+  # Written last, so that an interrupted build is not taken for a whole one.
+  touch "$PROGRAMS/complete"
+}
+
+kubernetes() {
+  local program stamp=k8s.io/component-base/version
+  say "building Kubernetes $KUBERNETES_VERSION"
+  (
+    cd "$REPOSITORY/e2e/kubernetes/components"
+    go build -ldflags "-s -w -X $stamp.gitVersion=v$KUBERNETES_VERSION -X $stamp.gitMajor=1 -X $stamp.gitMinor=34" -o "$PROGRAMS/kubernetes" .
+  )
+  for program in kube-apiserver kube-controller-manager kube-scheduler kube-proxy kubelet kubectl; do
+    ln -sf kubernetes "$PROGRAMS/$program"
+  done
+}
+
+main
