@@ -3,6 +3,8 @@
 
 // The derive repeats each type inside a private module, where the lint sees it as unreachable.
 #![allow(unreachable_pub)]
+// Columns of one type repeat `type_ = ...`, which the lint takes for a slip.
+#![allow(clippy::duplicated_attributes)]
 
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
