@@ -1,1 +1,38 @@
 //! The nouns of the metadata log: ids, epochs, records, the image and its one fold.
+//!
+//! Cluster metadata is the fold of an ordered log of small [`Record`]s. [`MetadataImage`] is the state after some
+//! prefix of that log; [`MetadataImage::append`] (the controller) and [`MetadataImage::apply_frame`] (everybody else)
+//! run the same deterministic `apply`, and nothing else changes an image. Rules named `METADATA n` are those of the
+//! metadata log's rule book (`docs/invariants.md`).
+//!
+//! This crate is pure: no clock, no disk, no randomness. What is random (ids, nonces) comes in as a parameter.
+
+pub mod apply;
+pub mod broker;
+pub mod config;
+pub mod digest;
+pub mod document;
+pub mod election;
+pub mod frame;
+pub mod ids;
+pub mod image;
+pub mod partition;
+pub mod record;
+pub mod snapshot;
+pub mod topic;
+
+pub use apply::ApplyError;
+pub use broker::{BrokerRegistration, Endpoint, FeatureRange};
+pub use config::{ConfigError, ConfigKey, TopicConfig};
+pub use digest::Digest;
+pub use document::{DocumentError, ImageDocument};
+pub use frame::{Frame, FrameError};
+pub use ids::{
+    BrokerEpoch, BrokerId, ClusterId, ControllerEpoch, DirectoryId, IdError, IncarnationId, LeaderEpoch, Lineage,
+    MetadataOffset, Nonce, PartitionEpoch, PartitionIndex, ProducerId, TopicId, TopicName, TopicNameError,
+};
+pub use image::{ConfigScope, LogIdentity, MetadataImage};
+pub use partition::PartitionImage;
+pub use record::Record;
+pub use snapshot::{SnapshotError, SnapshotHeader};
+pub use topic::{Assignment, Tombstone, TopicImage};

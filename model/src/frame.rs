@@ -1,0 +1,116 @@
+//! A record with its place in the log and the digests that prove the fold (METADATA 6).
+//!
+//! A frame is one line of compact JSON, everywhere: in the tail of the metadata log, on the wire to brokers, on their
+//! disks. The chain digest is taken over those bytes, so whoever passes frames on passes the line.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::digest::Digest;
+use crate::ids::MetadataOffset;
+use crate::record::Record;
+
+/// A record in its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame {
+    /// The record's offset.
+    pub offset: MetadataOffset,
+    /// The record.
+    pub record: Record,
+    /// Digest of the image after the record.
+    pub image_hash: Digest,
+    /// Chain digest of the record before; [`Digest::ZERO`] before the first.
+    pub chain_hash: Digest,
+}
+
+/// A line that is not a frame this build can apply. All of them stop the node (METADATA 9).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    /// Not JSON, or a field is missing, unknown or of another type.
+    #[error("metadata record is malformed ({what}): {cause}")]
+    Malformed {
+        /// The part that could not be read.
+        what: &'static str,
+        /// The parser's words.
+        cause: String,
+    },
+    /// A kind of record from a later version.
+    #[error("metadata record {kind} (version {version}) is unknown to this version of Barnabas: upgrade it")]
+    UnknownRecord {
+        /// The record's kind.
+        kind: String,
+        /// Its version.
+        version: u16,
+    },
+    /// A known kind in another version.
+    #[error("metadata record {kind} has version {version}, this version of Barnabas knows {known}: upgrade it")]
+    UnknownVersion {
+        /// The record's kind.
+        kind: String,
+        /// The version found.
+        version: u16,
+        /// The version known.
+        known: u16,
+    },
+}
+
+#[derive(Serialize)]
+struct LineOut<'a> {
+    offset: MetadataOffset,
+    record: &'a str,
+    version: u16,
+    hash: Digest,
+    chain: Digest,
+    data: Box<RawValue>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LineIn<'a> {
+    offset: MetadataOffset,
+    record: String,
+    version: u16,
+    hash: Digest,
+    chain: Digest,
+    #[serde(borrow)]
+    data: &'a RawValue,
+}
+
+impl Frame {
+    /// The frame as one line of JSON, without a line end. The same frame always gives the same bytes.
+    pub fn to_line(&self) -> String {
+        let line = || {
+            serde_json::to_string(&LineOut {
+                offset: self.offset,
+                record: self.record.kind(),
+                version: self.record.version(),
+                hash: self.image_hash,
+                chain: self.chain_hash,
+                data: self.record.encode_data()?,
+            })
+        };
+        line().expect("records hold only what JSON can: text keys, numbers, lists")
+    }
+
+    /// Reads what [`Self::to_line`] wrote.
+    pub fn from_line(line: &str) -> Result<Self, FrameError> {
+        let parsed: LineIn<'_> = serde_json::from_str(line).map_err(|cause| FrameError::Malformed {
+            what: "line",
+            cause: cause.to_string(),
+        })?;
+        Ok(Self {
+            offset: parsed.offset,
+            record: Record::decode_data(&parsed.record, parsed.version, parsed.data)?,
+            image_hash: parsed.hash,
+            chain_hash: parsed.chain,
+        })
+    }
+
+    /// The chain digest of this frame: what the next one carries. It covers the line, and by it all lines before.
+    pub fn chain_after(&self) -> Digest {
+        Digest::of(self.to_line().as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,1 @@
+//! Golden lines, and what stops a reader.
