@@ -1,1 +1,21 @@
-//! The Kafka wire protocol: generated codecs, record batch views, error codes and the table of APIs.
+//! The Kafka wire protocol, and nothing else: no sockets, no files, no clocks.
+//!
+//! - [`api`]: the one table of API keys and versions.
+//! - [`header`]: what stands before a request or response body.
+//! - [`messages`]: structs and codecs, generated from `schema/` at build time.
+//! - [`produce`], [`fetch`]: the hand-shaped codecs of the hot path, over borrowed bytes.
+//! - [`batch`]: record batches as they lie on the wire and on disk.
+//! - [`error`]: Kafka's error codes.
+//! - [`codec`]: the bounded reader and the writer that all of the above stand on.
+//!
+//! Every decoder here may face the network: none panics, and none reserves more memory than the bytes at hand could fill.
+
+pub mod api;
+pub mod codec;
+pub mod error;
+pub mod header;
+pub mod messages;
+
+pub use api::ApiKey;
+pub use codec::{DecodeError, EncodeError, Message, Reader, Request};
+pub use error::ErrorCode;
