@@ -11,6 +11,7 @@
 //! Every decoder here may face the network: none panics, and none reserves more memory than the bytes at hand could fill.
 
 pub mod api;
+pub mod batch;
 pub mod codec;
 pub mod error;
 pub mod header;
