@@ -20,11 +20,11 @@ certificates() {
   )
 }
 
-# certificate NAME SUBJECT [EXTENSIONS]
+# certificate NAME SUBJECT [EXTENSIONS]. One without any extension would be of version 1, which rustls refuses.
 certificate() {
   openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj "$2" -keyout "$1.key" -out "$1.csr" 2>> openssl.log
   openssl x509 -req -in "$1.csr" -CA ca.crt -CAkey ca.key -CAcreateserial -days 365 -out "$1.crt" \
-    -extfile <(printf '%s\n' "${3:-}") 2>> openssl.log
+    -extfile <(printf '%s\n' basicConstraints=CA:FALSE extendedKeyUsage=clientAuth,serverAuth "${3:-}") 2>> openssl.log
   rm "$1.csr"
 }
 

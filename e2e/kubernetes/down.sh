@@ -13,6 +13,7 @@ main() {
   for node in "$STATE"/node?; do stop "$(basename "$node")/kubelet"; done
   for node in "$STATE"/node?; do containers "$node"; done
   for node in "$STATE"/node?; do stop "$(basename "$node")/containerd"; done
+  shims
   stop kube-proxy
   stop scheduler
   stop controller-manager
@@ -21,6 +22,7 @@ main() {
   mounts
   cgroups
   rules
+  rm -f /var/lib/cni/results/barnabas-node*
   find /var/log/containers -maxdepth 1 -type l -lname "$STATE/*" -delete 2> /dev/null
   rm -rf "$STATE"
 }
@@ -29,6 +31,16 @@ containers() {
   local ctr=(ctr --address "$1/containerd.sock" --namespace k8s.io) task
   for task in $(timeout 10 "${ctr[@]}" tasks list --quiet 2> /dev/null); do
     timeout 10 "${ctr[@]}" tasks delete --force "$task" > /dev/null 2>&1
+  done
+}
+
+# A shim outlives its containerd, by design. Ours are told apart by the socket they were given.
+shims() {
+  local process
+  for process in /proc/[0-9]*; do
+    if tr '\0' ' ' < "$process/cmdline" 2> /dev/null | grep -q "^[^ ]*containerd-shim.* -address $STATE/"; then
+      kill -s KILL "${process#/proc/}" 2> /dev/null
+    fi
   done
 }
 
