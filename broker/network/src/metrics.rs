@@ -101,8 +101,9 @@ impl NetworkMetrics {
         self.unsent_bytes.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn thread(&self, index: usize) -> Option<&ThreadMetrics> {
-        self.threads.get(index)
+    /// The counters of one thread.
+    pub(crate) fn thread(&self, index: usize) -> &ThreadMetrics {
+        &self.threads[index]
     }
 
     fn sum(&self, counter: impl Fn(&ThreadMetrics) -> &AtomicU64) -> u64 {

@@ -52,12 +52,6 @@ pub(crate) struct Outbox {
     spares: Spares,
 }
 
-/// What one round of sending did.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Sent {
-    pub(crate) bytes: u64,
-}
-
 impl Outbox {
     pub(crate) fn new(spares: Spares) -> Self {
         Self { chunks: VecDeque::new(), sent: 0, in_memory: 0, spares }
@@ -96,21 +90,25 @@ impl Outbox {
 
     /// Appends a response that `fill` writes at the end of the buffer it gets.
     pub(crate) fn push_with(&mut self, fill: impl FnOnce(&mut Vec<u8>)) -> Result<(), TooLong> {
-        let buffer = self.gather();
-        let start = buffer.len();
-        buffer.extend_from_slice(&[0; 4]);
-        fill(buffer);
-        let length = buffer.len().checked_sub(start + 4).ok_or(TooLong)?;
-        let prefix = i32::try_from(length).map_err(|_| TooLong)?;
-        if let Some(place) = buffer.get_mut(start..start + 4) {
-            place.copy_from_slice(&prefix.to_be_bytes());
-        }
-        self.in_memory += length + 4;
-        Ok(())
+        let mut pushed = Err(TooLong);
+        self.gather(|buffer| {
+            let start = buffer.len();
+            buffer.extend_from_slice(&[0; 4]);
+            fill(buffer);
+            let length = buffer.len().checked_sub(start + 4).and_then(|length| i32::try_from(length).ok());
+            match (length, buffer.get_mut(start..start + 4)) {
+                (Some(length), Some(prefix)) => {
+                    prefix.copy_from_slice(&length.to_be_bytes());
+                    pushed = Ok(());
+                }
+                _ => buffer.truncate(start),
+            }
+        });
+        pushed
     }
 
-    /// Sends until everything has left, the socket takes no more, or a share of `allowance` bytes was
-    /// sent. `Pending` only if the socket takes no more.
+    /// Sends until everything has left, `allowance` bytes have, or the socket takes no more, which is the
+    /// only `Pending`. `total` grows by what was sent in any case.
     pub(crate) fn poll_send(
         &mut self,
         stream: &mut Stream,
@@ -208,20 +206,23 @@ impl Outbox {
     }
 
     fn append(&mut self, bytes: &[u8]) {
-        self.gather().extend_from_slice(bytes);
-        self.in_memory += bytes.len();
+        self.gather(|buffer| buffer.extend_from_slice(bytes));
     }
 
-    /// The buffer at the end, for small things to be gathered in.
-    fn gather(&mut self) -> &mut Vec<u8> {
-        let open = matches!(self.chunks.back(), Some(Chunk::Owned(bytes)) if bytes.len() < GATHERED);
-        if !open {
-            self.chunks.push_back(Chunk::Owned(self.spares.take()));
+    /// Lets `write` append to the last buffer, or to a new one if that is no buffer or large enough.
+    fn gather(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        if let Some(Chunk::Owned(buffer)) = self.chunks.back_mut()
+            && buffer.len() < GATHERED
+        {
+            let before = buffer.len();
+            write(buffer);
+            self.in_memory += buffer.len().saturating_sub(before);
+            return;
         }
-        match self.chunks.back_mut() {
-            Some(Chunk::Owned(bytes)) => bytes,
-            _ => unreachable!("an owned chunk was found or pushed just above"),
-        }
+        let mut buffer = self.spares.take();
+        write(&mut buffer);
+        self.in_memory += buffer.len();
+        self.chunks.push_back(Chunk::Owned(buffer));
     }
 }
 

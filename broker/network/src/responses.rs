@@ -121,6 +121,16 @@ impl Responses {
             || self.outbox.chunks() >= WAITING_CHUNKS
     }
 
+    /// Whether no response waits to become ready or to leave.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.ring.is_empty() && self.outbox.is_empty()
+    }
+
+    /// Whether ready responses wait to leave.
+    pub(crate) fn has_something_to_say(&self) -> bool {
+        !self.outbox.is_empty()
+    }
+
     /// Slots without an answer.
     pub(crate) fn unanswered(&self) -> usize {
         self.unanswered

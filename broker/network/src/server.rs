@@ -1,7 +1,7 @@
 //! Start and stop of the network threads.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::Duration;
 
 use crate::acceptor::Acceptor;
@@ -96,7 +96,8 @@ impl Server {
         let metrics = Arc::new(NetworkMetrics::new(names, threads));
         let shared = Arc::new(Shared {
             handler,
-            budget: MemoryBudget::new(config.memory_budget_bytes),
+            budget: MemoryBudget::new(config.memory_budget_bytes, Arc::clone(&metrics)),
+            unsent_limit: config.memory_budget_bytes,
             frame_limit: config.frame_limit,
             limits: config.limits,
             metrics: Arc::clone(&metrics),
@@ -108,12 +109,14 @@ impl Server {
             server.workers.push(worker);
         }
         let inboxes: Arc<[_]> = server.workers.iter().map(Worker::inbox).collect();
+        let ids = Arc::new(AtomicU64::new(0));
         for (listener, worker) in config.listeners.into_iter().zip(server.workers.iter().cycle()) {
             worker.accept(Acceptor::new(
                 listener,
                 config.max_connections,
                 Arc::clone(&inboxes),
                 Arc::clone(&metrics),
+                Arc::clone(&ids),
             )?);
         }
         Ok(server)
