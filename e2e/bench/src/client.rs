@@ -6,10 +6,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use protocol::Message;
+use protocol::codec::Reader;
 use protocol::messages::create_topics::{CreatableTopic, CreateTopicsRequest, CreateTopicsResponse};
+use protocol::messages::delete_topics::{DeleteTopicsRequest, DeleteTopicsResponse};
 use protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponse};
 
 const CREATE_TOPICS: i16 = 19;
+const DELETE_TOPICS: i16 = 20;
 const METADATA: i16 = 3;
 
 /// A connection that sends one request and waits for its answer.
@@ -23,13 +26,17 @@ impl Client {
         let stream = TcpStream::connect(bootstrap).with_context(|| format!("connecting to {bootstrap}"))?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(Duration::from_secs(30)))?;
-        Ok(Self { stream, correlation_id: 0 })
+        Ok(Self {
+            stream,
+            correlation_id: 0,
+        })
     }
 
     /// Sends a request with header v1 (no flexible version) and returns the body of its answer.
     pub(crate) fn call(&mut self, api_key: i16, version: i16, body: &[u8]) -> Result<Vec<u8>> {
         self.correlation_id += 1;
-        self.stream.write_all(&frame(api_key, version, self.correlation_id, body))?;
+        self.stream
+            .write_all(&frame(api_key, version, self.correlation_id, body))?;
         let mut length = [0; 4];
         self.stream.read_exact(&mut length)?;
         let mut answer = vec![0; usize::try_from(i32::from_be_bytes(length))?];
@@ -57,7 +64,10 @@ impl Client {
         let deadline = Instant::now() + Duration::from_secs(30);
         while Instant::now() < deadline {
             let request = MetadataRequest {
-                topics: Some(vec![MetadataRequestTopic { name: Some(name.to_owned()), ..Default::default() }]),
+                topics: Some(vec![MetadataRequestTopic {
+                    name: Some(name.to_owned()),
+                    ..Default::default()
+                }]),
                 ..MetadataRequest::default()
             };
             let answer = self.request::<_, MetadataResponse>(METADATA, 4, &request)?;
@@ -73,11 +83,25 @@ impl Client {
         bail!("topic {name} has no leaders after 30 s")
     }
 
+    /// Deletes a topic. Its files go later, as either broker sees fit.
+    pub(crate) fn delete_topic(&mut self, name: &str) -> Result<()> {
+        let request = DeleteTopicsRequest {
+            topic_names: vec![name.to_owned()],
+            timeout_ms: 20_000,
+            ..DeleteTopicsRequest::default()
+        };
+        let answer = self.request::<_, DeleteTopicsResponse>(DELETE_TOPICS, 3, &request)?;
+        for topic in &answer.responses {
+            ensure!(topic.error_code == 0, "deleting {name}: error {}", topic.error_code);
+        }
+        Ok(())
+    }
+
     fn request<Q: Message, A: Message>(&mut self, api_key: i16, version: i16, request: &Q) -> Result<A> {
         let mut body = Vec::new();
         request.encode(&mut body, version)?;
         let answer = self.call(api_key, version, &body)?;
-        Ok(A::decode(&mut protocol::codec::Reader::new(&answer), version)?)
+        Ok(A::decode(&mut Reader::new(&answer), version)?)
     }
 }
 

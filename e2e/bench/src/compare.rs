@@ -36,11 +36,31 @@ struct Scenario {
 }
 
 const SCENARIOS: [Scenario; 5] = [
-    Scenario { batch: 1, connections: 1, depth: 1 },
-    Scenario { batch: 1, connections: 1, depth: 5 },
-    Scenario { batch: 1, connections: 16, depth: 5 },
-    Scenario { batch: 50, connections: 1, depth: 5 },
-    Scenario { batch: 50, connections: 16, depth: 5 },
+    Scenario {
+        batch: 1,
+        connections: 1,
+        depth: 1,
+    },
+    Scenario {
+        batch: 1,
+        connections: 1,
+        depth: 5,
+    },
+    Scenario {
+        batch: 1,
+        connections: 16,
+        depth: 5,
+    },
+    Scenario {
+        batch: 50,
+        connections: 1,
+        depth: 5,
+    },
+    Scenario {
+        batch: 50,
+        connections: 16,
+        depth: 5,
+    },
 ];
 
 /// A run writes at most this much, so that the page cache holds it and no row measures the disk.
@@ -54,7 +74,11 @@ struct Run {
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
-    ensure!(!options.directory.exists(), "{} exists: remove it first", options.directory.display());
+    ensure!(
+        !options.directory.exists(),
+        "{} exists: remove it first",
+        options.directory.display()
+    );
     std::fs::create_dir_all(&options.directory)?;
     let outcome = report(options);
     std::fs::remove_dir_all(&options.directory)?;
@@ -66,9 +90,19 @@ fn report(options: &Options) -> Result<()> {
     let kafka = Server::kafka(&options.kafka, &options.directory, 29092)?;
     println!("{:<28} {:>12} {:>12}", "", barnabas.name, kafka.name);
     let seconds = |server: &Server| format!("{:.3} s", server.start.as_secs_f64());
-    println!("{:<28} {:>12} {:>12}", "exec to first answer", seconds(&barnabas), seconds(&kafka));
+    println!(
+        "{:<28} {:>12} {:>12}",
+        "exec to first answer",
+        seconds(&barnabas),
+        seconds(&kafka)
+    );
     let memory = |server: &Server| -> Result<String> { Ok(format!("{:.1} MiB", server.resident()?)) };
-    println!("{:<28} {:>12} {:>12}", "memory, idle", memory(&barnabas)?, memory(&kafka)?);
+    println!(
+        "{:<28} {:>12} {:>12}",
+        "memory, idle",
+        memory(&barnabas)?,
+        memory(&kafka)?
+    );
     println!();
     println!(
         "{:<28} {:>12} {:>12} {:>7}   {:>9} {:>9} {:>7}",
@@ -87,7 +121,10 @@ fn report(options: &Options) -> Result<()> {
         let [ours, theirs] = runs.map(|runs| mean(&runs));
         println!(
             "{:<28} {:>12.0} {:>12.0} {:>6.1}x   {:>9.2} {:>9.2} {:>6.1}x",
-            format!("batch {}, {} x {}", scenario.batch, scenario.connections, scenario.depth),
+            format!(
+                "batch {}, {} x {}",
+                scenario.batch, scenario.connections, scenario.depth
+            ),
             ours.records_per_second,
             theirs.records_per_second,
             ours.records_per_second / theirs.records_per_second,
@@ -97,12 +134,17 @@ fn report(options: &Options) -> Result<()> {
         );
     }
     println!();
-    println!("{:<28} {:>12} {:>12}", "memory, after the load", memory(&barnabas)?, memory(&kafka)?);
+    println!(
+        "{:<28} {:>12} {:>12}",
+        "memory, after the load",
+        memory(&barnabas)?,
+        memory(&kafka)?
+    );
     println!("Every run was read back: checksums, offsets without a gap, as many records as were acknowledged.");
     Ok(())
 }
 
-/// Loads `server` with a fresh topic, reads it back, deletes nothing.
+/// Loads `server` with a fresh topic, reads it back, deletes it.
 fn measure(server: &Server, scenario: &Scenario, topic: &str, seconds: u64) -> Result<Run> {
     let load = Load {
         bootstrap: server.bootstrap.clone(),
@@ -118,7 +160,13 @@ fn measure(server: &Server, scenario: &Scenario, topic: &str, seconds: u64) -> R
     let outcome = generator::run(&load)?;
     let cpu = server.cpu()?.saturating_sub(before);
     let read = readback::verify(&load.bootstrap, topic, load.partitions())?;
-    ensure!(read == outcome.records, "{}: {} records acknowledged, {read} read back", server.name, outcome.records);
+    ensure!(
+        read == outcome.records,
+        "{}: {} records acknowledged, {read} read back",
+        server.name,
+        outcome.records
+    );
+    Client::connect(&load.bootstrap)?.delete_topic(topic)?;
     Ok(Run {
         records_per_second: outcome.rate(),
         cpu_us_per_request: cpu.as_secs_f64() * 1e6 / outcome.requests as f64,

@@ -102,7 +102,11 @@ pub(crate) fn run(load: &Load) -> Result<Outcome> {
         while let Some(done) = connections.join_next().await {
             requests += done??;
         }
-        Ok(Outcome { records: requests * load.batch as u64, requests, elapsed: started.elapsed() })
+        Ok(Outcome {
+            records: requests * load.batch as u64,
+            requests,
+            elapsed: started.elapsed(),
+        })
     })
 }
 
@@ -132,7 +136,7 @@ async fn connection(load: Load, partition: usize, started: Instant) -> Result<u6
 fn produce_frame(load: &Load, partition: i32) -> Result<Vec<u8>> {
     let mut records = BatchBuilder::new();
     for index in 0..load.batch {
-        records.append(0, None, Some(&payload(index)), &[]);
+        records.push(0, None, Some(&payload(index)), &[]);
     }
     let records = records.build();
     let mut body = Vec::new();
@@ -173,7 +177,11 @@ struct Answers {
 impl Answers {
     fn new(topic_length: usize) -> Self {
         // length 4, correlation id 4, topics 4, name 2 + n, partitions 4, index 4
-        Self { buffer: vec![0; 64 * 1024], filled: 0, error_code_at: 4 + 4 + 4 + 2 + topic_length + 4 + 4 }
+        Self {
+            buffer: vec![0; 64 * 1024],
+            filled: 0,
+            error_code_at: 4 + 4 + 4 + 2 + topic_length + 4 + 4,
+        }
     }
 
     /// Waits for bytes; returns how many answers they completed.
@@ -189,7 +197,11 @@ impl Answers {
                     break;
                 }
                 let code = &self.buffer[at + self.error_code_at..][..2];
-                ensure!(code == [0, 0], "the broker answered error {}", i16::from_be_bytes([code[0], code[1]]));
+                ensure!(
+                    code == [0, 0],
+                    "the broker answered error {}",
+                    i16::from_be_bytes([code[0], code[1]])
+                );
                 at = end;
                 answers += 1;
             }

@@ -37,7 +37,11 @@ fn main() -> Result<()> {
             let load = options.load()?;
             let outcome = generator::run(&load)?;
             let read = readback::verify(&load.bootstrap, &load.topic, load.partitions())?;
-            anyhow::ensure!(read == outcome.records, "acknowledged {} records, read back {read}", outcome.records);
+            anyhow::ensure!(
+                read == outcome.records,
+                "acknowledged {} records, read back {read}",
+                outcome.records
+            );
             println!("{:.0} records/s, {} records read back", outcome.rate(), read);
             Ok(())
         }

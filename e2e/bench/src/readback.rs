@@ -1,6 +1,6 @@
 //! Reads a topic from its first offset and proves each batch: checksum, offsets without a gap, number of records.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use protocol::batch;
 
 use crate::client::Client;
@@ -20,7 +20,10 @@ pub(crate) fn verify(bootstrap: &str, topic: &str, partitions: i32) -> Result<u6
             let answer = client.call(FETCH, VERSION, &fetch(topic, partition, offset)?)?;
             let (high_watermark, bytes) = records_of(&answer, topic)?;
             let next = check(bytes, offset)?;
-            ensure!(next > offset || offset >= high_watermark, "nothing at offset {offset} of {topic}-{partition}");
+            ensure!(
+                next > offset || offset >= high_watermark,
+                "nothing at offset {offset} of {topic}-{partition}"
+            );
             offset = next;
             if offset >= high_watermark {
                 break;
@@ -67,7 +70,10 @@ fn records_of<'a>(answer: &'a [u8], topic: &str) -> Result<(i64, &'a [u8])> {
     let aborted = i32::from_be_bytes(answer[at + 26..at + 30].try_into()?);
     ensure!(aborted <= 0, "aborted transactions in a topic without transactions");
     let length = usize::try_from(i32::from_be_bytes(answer[at + 34..at + 38].try_into()?))?;
-    ensure!(answer.len() >= at + 38 + length, "a Fetch answer shorter than its records");
+    ensure!(
+        answer.len() >= at + 38 + length,
+        "a Fetch answer shorter than its records"
+    );
     Ok((high_watermark, &answer[at + 38..at + 38 + length]))
 }
 
@@ -78,10 +84,13 @@ fn check(mut bytes: &[u8], mut offset: i64) -> Result<i64> {
         if bytes.len() < length {
             break;
         }
-        let header = batch::BatchHeader::parse(&bytes[..length])?;
-        ensure!(header.verify_crc(&bytes[..length]), "a wrong checksum at offset {offset}");
-        ensure!(header.base_offset == offset, "offset {offset} expected, {} found", header.base_offset);
-        offset += i64::from(header.record_count);
+        let header = batch::check_whole(&bytes[..length]).with_context(|| format!("the batch at offset {offset}"))?;
+        ensure!(
+            header.base_offset == offset,
+            "offset {offset} expected, {} found",
+            header.base_offset
+        );
+        offset += i64::from(header.records_count);
         bytes = &bytes[length..];
     }
     Ok(offset)

@@ -48,7 +48,14 @@ impl Server {
         )?;
         let java = |main: &str| {
             let mut command = Command::new("java");
-            command.args(["-Xms1g", "-Xmx1g", "-XX:+UseG1GC", "-cp", &format!("{}/*", jars.display()), main]);
+            command.args([
+                "-Xms1g",
+                "-Xmx1g",
+                "-XX:+UseG1GC",
+                "-cp",
+                &format!("{}/*", jars.display()),
+                main,
+            ]);
             command
         };
         let formatted = java("kafka.tools.StorageTool")
@@ -71,7 +78,13 @@ impl Server {
             .stderr(Stdio::null())
             .spawn()
             .with_context(|| format!("starting {name}"))?;
-        let mut server = Self { name, bootstrap, start: Duration::ZERO, process, directory };
+        let mut server = Self {
+            name,
+            bootstrap,
+            start: Duration::ZERO,
+            process,
+            directory,
+        };
         while begun.elapsed() < Duration::from_secs(60) {
             if let Some(status) = server.process.try_wait()? {
                 bail!("{name} ended at once: {status}");
@@ -90,8 +103,12 @@ impl Server {
     pub(crate) fn cpu(&self) -> Result<Duration> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id()))?;
         let after_name = stat.rsplit_once(')').context("a process name in /proc/PID/stat")?.1;
-        let ticks: u64 =
-            after_name.split_whitespace().skip(11).take(2).map(|field| field.parse::<u64>().unwrap_or(0)).sum();
+        let ticks: u64 = after_name
+            .split_whitespace()
+            .skip(11)
+            .take(2)
+            .map(|field| field.parse::<u64>().unwrap_or(0))
+            .sum();
         // Linux reports in USER_HZ, which is 100 on every architecture that Rust's standard library supports.
         Ok(Duration::from_millis(ticks * 10))
     }
@@ -99,7 +116,10 @@ impl Server {
     /// Resident memory in MiB.
     pub(crate) fn resident(&self) -> Result<f64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS in /proc/PID/status")?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .context("VmRSS in /proc/PID/status")?;
         let kib: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
         Ok(kib / 1024.0)
     }
