@@ -1,1 +1,0 @@
-//! A directory of e-mails as a topic: the application of the original article.
