@@ -14,9 +14,14 @@ pub mod api;
 pub mod batch;
 pub mod codec;
 pub mod error;
+pub mod fetch;
 pub mod header;
+pub mod leader;
 pub mod messages;
+pub mod produce;
+pub mod topic;
 
 pub use api::ApiKey;
 pub use codec::{DecodeError, EncodeError, Message, Reader, Request};
 pub use error::ErrorCode;
+pub use topic::Topic;
