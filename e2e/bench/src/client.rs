@@ -2,18 +2,18 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use protocol::Message;
 use protocol::codec::Reader;
 use protocol::messages::create_topics::{CreatableTopic, CreateTopicsRequest, CreateTopicsResponse};
 use protocol::messages::delete_topics::{DeleteTopicsRequest, DeleteTopicsResponse};
-use protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponse};
+
+use crate::readback;
 
 const CREATE_TOPICS: i16 = 19;
 const DELETE_TOPICS: i16 = 20;
-const METADATA: i16 = 3;
 
 /// A connection that sends one request and waits for its answer.
 pub(crate) struct Client {
@@ -45,7 +45,7 @@ impl Client {
         Ok(answer.split_off(4))
     }
 
-    /// Creates a topic and waits until every partition has a leader.
+    /// Creates a topic and waits until every partition is led.
     pub(crate) fn create_topic(&mut self, name: &str, partitions: i32) -> Result<()> {
         let request = CreateTopicsRequest {
             topics: vec![CreatableTopic {
@@ -61,26 +61,7 @@ impl Client {
         for topic in &answer.topics {
             ensure!(topic.error_code == 0, "creating {name}: error {}", topic.error_code);
         }
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while Instant::now() < deadline {
-            let request = MetadataRequest {
-                topics: Some(vec![MetadataRequestTopic {
-                    name: Some(name.to_owned()),
-                    ..Default::default()
-                }]),
-                ..MetadataRequest::default()
-            };
-            let answer = self.request::<_, MetadataResponse>(METADATA, 4, &request)?;
-            let led = |topic: &protocol::messages::metadata::MetadataResponseTopic| {
-                topic.partitions.len() == usize::try_from(partitions).unwrap_or(0)
-                    && topic.partitions.iter().all(|partition| partition.leader_id >= 0)
-            };
-            if answer.topics.first().is_some_and(led) {
-                return Ok(());
-            }
-            std::thread::yield_now();
-        }
-        bail!("topic {name} has no leaders after 30 s")
+        readback::wait_for_leaders(self, name, partitions)
     }
 
     /// Deletes a topic. Its files go later, as either broker sees fit.

@@ -1,5 +1,7 @@
 //! Reads a topic from its first offset and proves each batch: checksum, offsets without a gap, number of records.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Context, Result, ensure};
 use protocol::batch;
 
@@ -34,6 +36,27 @@ pub(crate) fn verify(bootstrap: &str, topic: &str, partitions: i32) -> Result<u6
     Ok(records)
 }
 
+/// Waits until every partition of a new topic is led: a broker may name a leader before that leader knows.
+pub(crate) fn wait_for_leaders(client: &mut Client, topic: &str, partitions: i32) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    for partition in 0..partitions {
+        while let Err(error) = client
+            .call(FETCH, VERSION, &fetch(topic, partition, 0)?)
+            .and_then(|answer| {
+                records_of(&answer, topic)?;
+                Ok(())
+            })
+        {
+            ensure!(
+                Instant::now() < deadline,
+                "{topic}-{partition} is not led after 30 s: {error}"
+            );
+            std::thread::yield_now();
+        }
+    }
+    Ok(())
+}
+
 /// The body of a Fetch of one partition that answers at once.
 fn fetch(topic: &str, partition: i32, offset: i64) -> Result<Vec<u8>> {
     let mut body = Vec::new();
@@ -62,14 +85,18 @@ fn fetch(topic: &str, partition: i32, offset: i64) -> Result<Vec<u8>> {
 fn records_of<'a>(answer: &'a [u8], topic: &str) -> Result<(i64, &'a [u8])> {
     // throttle 4, error 2, session 4, topics 4, name 2 + n, partitions 4, index 4
     let at = 4 + 2 + 4 + 4 + 2 + topic.len() + 4 + 4;
-    ensure!(answer.len() > at + 2 + 8 + 8 + 8 + 4 + 4 + 4, "a short Fetch answer");
+    ensure!(
+        answer.len() >= at + 38,
+        "a Fetch answer of {} bytes: {answer:02x?}",
+        answer.len()
+    );
     let code = i16::from_be_bytes(answer[at..at + 2].try_into()?);
     ensure!(code == 0, "fetching {topic}: error {code}");
     let high_watermark = i64::from_be_bytes(answer[at + 2..at + 10].try_into()?);
     // then last stable offset 8, log start offset 8, aborted transactions (none) 4, preferred replica 4, length 4
     let aborted = i32::from_be_bytes(answer[at + 26..at + 30].try_into()?);
     ensure!(aborted <= 0, "aborted transactions in a topic without transactions");
-    let length = usize::try_from(i32::from_be_bytes(answer[at + 34..at + 38].try_into()?))?;
+    let length = usize::try_from(i32::from_be_bytes(answer[at + 34..at + 38].try_into()?)).unwrap_or(0);
     ensure!(
         answer.len() >= at + 38 + length,
         "a Fetch answer shorter than its records"
