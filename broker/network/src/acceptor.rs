@@ -67,9 +67,10 @@ impl Acceptor {
         ids: Arc<AtomicU64>,
     ) -> Result<Self, NetworkError> {
         let (name, socket) = listener.into_parts();
-        let reserve = socket
-            .try_clone()
-            .map_err(|source| NetworkError::Accept { listener: name.clone(), source })?;
+        let reserve = socket.try_clone().map_err(|source| NetworkError::Accept {
+            listener: name.clone(),
+            source,
+        })?;
         Ok(Self {
             name,
             socket,
@@ -114,7 +115,8 @@ impl Acceptor {
         if open >= self.max_connections {
             counts.refused.fetch_add(1, Ordering::Relaxed);
             drop(socket);
-            self.refused.log(&self.name, "as many connections are open as are allowed", open);
+            self.refused
+                .log(&self.name, "as many connections are open as are allowed", open);
             return;
         }
         // A socket without an address of its own is gone already.
@@ -128,7 +130,12 @@ impl Acceptor {
         counts.accepted.fetch_add(1, Ordering::Relaxed);
         let place = Place::take(Arc::clone(&self.metrics), listener, thread);
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
-        let info = ConnectionInfo { id, listener: self.name.clone(), peer, local };
+        let info = ConnectionInfo {
+            id,
+            listener: self.name.clone(),
+            peer,
+            local,
+        };
         if let Some(inbox) = self.inboxes.get(thread) {
             inbox.connection(Accepted { socket, info, place });
         }
@@ -141,7 +148,11 @@ impl Acceptor {
                 counts.refused.fetch_add(1, Ordering::Relaxed);
             }
             let open = self.metrics.connections();
-            self.refused.log(&self.name, "no file descriptor is left; raise the limit (ulimit -n)", open);
+            self.refused.log(
+                &self.name,
+                "no file descriptor is left; raise the limit (ulimit -n)",
+                open,
+            );
             // Give up the reserve for a moment, to close the connection in its client's face.
             self.reserve = None;
             let _ = self.socket.accept();
@@ -162,7 +173,11 @@ impl Acceptor {
     }
 
     fn listener(&self) -> Option<(usize, &ListenerMetrics)> {
-        self.metrics.listeners().iter().enumerate().find(|(_, metrics)| *metrics.name() == self.name)
+        self.metrics
+            .listeners()
+            .iter()
+            .enumerate()
+            .find(|(_, metrics)| *metrics.name() == self.name)
     }
 
     fn load(&self, thread: usize) -> usize {
@@ -188,7 +203,11 @@ impl Place {
             listener.connections.fetch_add(1, Ordering::Relaxed);
         }
         metrics.thread(thread).connections.fetch_add(1, Ordering::Relaxed);
-        Self { metrics, listener, thread }
+        Self {
+            metrics,
+            listener,
+            thread,
+        }
     }
 }
 
@@ -197,6 +216,9 @@ impl Drop for Place {
         if let Some(listener) = self.metrics.listeners().get(self.listener) {
             listener.connections.fetch_sub(1, Ordering::Relaxed);
         }
-        self.metrics.thread(self.thread).connections.fetch_sub(1, Ordering::Relaxed);
+        self.metrics
+            .thread(self.thread)
+            .connections
+            .fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -55,7 +55,12 @@ impl MemoryBudget {
 
     /// A charge of nothing yet.
     pub(crate) fn charge(&self) -> Charge {
-        Charge { budget: self.clone(), bytes: 0, units: None, overdraft: None }
+        Charge {
+            budget: self.clone(),
+            bytes: 0,
+            units: None,
+            overdraft: None,
+        }
     }
 }
 
@@ -111,7 +116,10 @@ impl Charge {
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        self.budget.metrics.receiving_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.budget
+            .metrics
+            .receiving_bytes
+            .fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -151,14 +159,20 @@ mod tests {
         let (mut first, mut second, mut third) = (budget.charge(), budget.charge(), budget.charge());
         assert!(first.try_raise(5 * UNIT) && second.try_raise(5 * UNIT));
         let mut first_waits = first.wait(50 * UNIT);
-        let Poll::Ready(grant) = poll(&mut first_waits) else { panic!("one may overdraw") };
+        let Poll::Ready(grant) = poll(&mut first_waits) else {
+            panic!("one may overdraw")
+        };
         first.accept(50 * UNIT, grant);
         let (mut second_waits, mut third_waits) = (second.wait(8 * UNIT), third.wait(2 * UNIT));
         assert!(poll(&mut second_waits).is_pending() && poll(&mut third_waits).is_pending());
         drop(first);
-        let Poll::Ready(grant) = poll(&mut second_waits) else { panic!("the first has returned its own") };
+        let Poll::Ready(grant) = poll(&mut second_waits) else {
+            panic!("the first has returned its own")
+        };
         second.accept(8 * UNIT, grant);
-        let Poll::Ready(grant) = poll(&mut third_waits) else { panic!("there is room") };
+        let Poll::Ready(grant) = poll(&mut third_waits) else {
+            panic!("there is room")
+        };
         third.accept(2 * UNIT, grant);
     }
 }

@@ -84,12 +84,7 @@ enum Received {
 }
 
 impl<H: RequestHandler> Connection<H> {
-    pub(crate) fn new(
-        stream: Stream,
-        info: ConnectionInfo,
-        thread: Rc<Thread<H>>,
-        pulse: Rc<Pulse>,
-    ) -> Self {
+    pub(crate) fn new(stream: Stream, info: ConnectionInfo, thread: Rc<Thread<H>>, pulse: Rc<Pulse>) -> Self {
         let now = thread.now();
         Self {
             stream,
@@ -101,7 +96,12 @@ impl<H: RequestHandler> Connection<H> {
             phase: Phase::Serving,
             pulse,
             thread,
-            times: Times { accepted: now, request: None, frame: now, sent: now },
+            times: Times {
+                accepted: now,
+                request: None,
+                frame: now,
+                sent: now,
+            },
             unsent: 0,
         }
     }
@@ -207,7 +207,10 @@ impl<H: RequestHandler> Connection<H> {
             self.stream.finish();
             self.assembly = Assembly::default();
             self.waiting = None;
-            self.phase = Phase::Lingering { until: self.thread.now() + LINGER_MS, reason };
+            self.phase = Phase::Lingering {
+                until: self.thread.now() + LINGER_MS,
+                reason,
+            };
         }
         None
     }
@@ -304,7 +307,14 @@ impl<H: RequestHandler> Connection<H> {
             &mut dyn FnMut(&mut [crate::Frame<'_>]) -> Handed,
         ) -> Result<(), BadLength>,
     ) -> Result<(), End> {
-        let Self { assembly, thread, state, responses, times, .. } = self;
+        let Self {
+            assembly,
+            thread,
+            state,
+            responses,
+            times,
+            ..
+        } = self;
         let mut hand_over = |frames: &mut [crate::Frame<'_>]| {
             let handled = thread.shared.handler.handle(state, frames, responses);
             let full = responses.is_full();
@@ -314,7 +324,10 @@ impl<H: RequestHandler> Connection<H> {
             ThreadMetrics::add(&thread.metrics().frames, handled as u64);
             times.request = Some(thread.now());
             times.frame = thread.now();
-            Handed { handled, stop: full || handled < frames.len() }
+            Handed {
+                handled,
+                stop: full || handled < frames.len(),
+            }
         };
         match feed(assembly, thread, &mut hand_over) {
             Ok(()) => Ok(()),
@@ -334,8 +347,7 @@ impl<H: RequestHandler> Connection<H> {
             return true;
         }
         // Many clients that leave a little each are as bad as one that leaves much.
-        self.responses.in_memory() > 0
-            && self.thread.shared.metrics.unsent_bytes() > self.thread.shared.unsent_limit
+        self.responses.in_memory() > 0 && self.thread.shared.metrics.unsent_bytes() > self.thread.shared.unsent_limit
     }
 
     /// Keeps the gauge of unsent bytes.
@@ -358,7 +370,10 @@ impl<H: RequestHandler> Connection<H> {
             return deadline.or(until, reason);
         }
         if !self.responses.outbox().is_empty() {
-            deadline = deadline.or(times.sent + limits.write_stall, "the client does not take its responses");
+            deadline = deadline.or(
+                times.sent + limits.write_stall,
+                "the client does not take its responses",
+            );
         } else if self.responses.unanswered() == 0 {
             deadline = match times.request {
                 Some(request) => deadline.or(request + limits.idle, "the connection was idle"),
@@ -376,6 +391,10 @@ impl<H: RequestHandler> Connection<H> {
 
 impl<H: RequestHandler> Drop for Connection<H> {
     fn drop(&mut self) {
-        self.thread.shared.metrics.unsent_bytes.fetch_sub(self.unsent, Ordering::Relaxed);
+        self.thread
+            .shared
+            .metrics
+            .unsent_bytes
+            .fetch_sub(self.unsent, Ordering::Relaxed);
     }
 }

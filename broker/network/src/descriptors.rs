@@ -10,7 +10,16 @@ const UNLIMITED: u64 = 1 << 30;
 /// The soft limit is 1024 on many systems for the sake of programs that call `select`; this is none.
 pub fn raise_descriptor_limit() -> u64 {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    if current != maximum && setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_ok() {
+    if current != maximum
+        && setrlimit(
+            Resource::Nofile,
+            Rlimit {
+                current: maximum,
+                maximum,
+            },
+        )
+        .is_ok()
+    {
         return maximum.unwrap_or(UNLIMITED);
     }
     current.unwrap_or(UNLIMITED)
@@ -19,7 +28,9 @@ pub fn raise_descriptor_limit() -> u64 {
 /// How many connections fit beside `reserved` other files (logs, control connections) under a limit of
 /// `descriptors`; never less than 16, so that a hopeless limit shows as errors with a cause.
 pub fn connection_limit(descriptors: u64, reserved: u64) -> usize {
-    usize::try_from(descriptors.saturating_sub(reserved)).unwrap_or(usize::MAX).max(16)
+    usize::try_from(descriptors.saturating_sub(reserved))
+        .unwrap_or(usize::MAX)
+        .max(16)
 }
 
 #[cfg(test)]

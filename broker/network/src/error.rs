@@ -71,9 +71,7 @@ fn remedy(source: &io::Error) -> String {
         io::ErrorKind::AddrNotAvailable => {
             "no such address on this machine; choose one of its addresses with --listen".to_owned()
         }
-        io::ErrorKind::PermissionDenied => {
-            "permission denied; choose a port above 1023 with --listen".to_owned()
-        }
+        io::ErrorKind::PermissionDenied => "permission denied; choose a port above 1023 with --listen".to_owned(),
         _ => source.to_string(),
     }
 }

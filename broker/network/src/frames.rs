@@ -136,7 +136,11 @@ impl Assembly {
             debug_assert_eq!(lengths, end, "frames lie one after the other");
             let handed = hand_over(frames);
             let handled = handed.handled.min(count);
-            at += frames.iter().take(handled).map(|frame| PREFIX + frame.len()).sum::<usize>();
+            at += frames
+                .iter()
+                .take(handled)
+                .map(|frame| PREFIX + frame.len())
+                .sum::<usize>();
             if handed.stop || handled < count {
                 self.stopped = true;
                 self.stash = buffer.get(at..).unwrap_or_default().to_vec();
@@ -163,7 +167,11 @@ impl Large {
             buffer.reserve_exact(wanted);
         }
         buffer.extend_from_slice(body);
-        Self { body: buffer, declared, charge }
+        Self {
+            body: buffer,
+            declared,
+            charge,
+        }
     }
 
     /// Where to receive into and how many bytes at most, or what to wait for first.

@@ -24,12 +24,7 @@ pub trait RequestHandler: Send + Sync + 'static {
     /// Return `frames.len()`, or less when [`Responses::is_full`] said to stop: the rest is offered again
     /// once the client has taken what is waiting. Only responses that may be large need to ask. Returning
     /// 0 although the responses are not full closes the connection.
-    fn handle(
-        &self,
-        connection: &mut Self::Connection,
-        frames: &mut [Frame<'_>],
-        responses: &mut Responses,
-    ) -> usize;
+    fn handle(&self, connection: &mut Self::Connection, frames: &mut [Frame<'_>], responses: &mut Responses) -> usize;
 }
 
 /// Where a connection came from.

@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 
 /// Silence after which the kernel asks whether a peer is still there: a vanished client whose request
 /// waits for an answer is noticed by nothing else.
-const KEEPALIVE: Duration = Duration::from_secs(60);
+const KEEPALIVE: Duration = Duration::from_mins(1);
 
 /// A connection's socket.
 #[derive(Debug)]
@@ -32,16 +32,14 @@ impl Stream {
         // A response is one send: nothing is won by holding its last packet back.
         socket.set_nodelay(true)?;
         SockRef::from(&socket).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
-        Ok(Self { socket: TcpStream::from_std(socket)? })
+        Ok(Self {
+            socket: TcpStream::from_std(socket)?,
+        })
     }
 
     /// Receives once. A receive that does not fill the buffer has emptied the socket, and the next poll
     /// is `Pending` without another system call. `Ready(0)` is the end.
-    pub(crate) fn poll_receive(
-        &mut self,
-        context: &mut Context<'_>,
-        buffer: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_receive(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut buffer = ReadBuf::new(buffer);
         ready!(Pin::new(&mut self.socket).poll_read(context, &mut buffer))?;
         Poll::Ready(Ok(buffer.filled().len()))
@@ -68,12 +66,7 @@ impl Stream {
         if more {
             return self.socket.try_io(Interest::WRITABLE, || {
                 let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
-                let sent = rustix::net::sendmsg(
-                    &self.socket,
-                    slices,
-                    &mut SendAncillaryBuffer::default(),
-                    flags,
-                )?;
+                let sent = rustix::net::sendmsg(&self.socket, slices, &mut SendAncillaryBuffer::default(), flags)?;
                 Ok(sent)
             });
         }

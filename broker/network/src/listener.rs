@@ -49,7 +49,11 @@ impl Listener {
     pub fn bind(name: ListenerName, address: SocketAddr) -> Result<Self, NetworkError> {
         match listen(address) {
             Ok((socket, address)) => Ok(Self { name, socket, address }),
-            Err(source) => Err(NetworkError::Bind { listener: name, address, source }),
+            Err(source) => Err(NetworkError::Bind {
+                listener: name,
+                address,
+                source,
+            }),
         }
     }
 
@@ -124,7 +128,11 @@ mod tests {
     fn a_host_name_has_addresses_and_nonsense_has_none() {
         let name = ListenerName::new("PLAINTEXT");
         let addresses = Listener::resolve(&name, "localhost:9092").unwrap();
-        assert!(addresses.iter().all(|address| address.port() == 9092 && address.ip().is_loopback()));
+        assert!(
+            addresses
+                .iter()
+                .all(|address| address.port() == 9092 && address.ip().is_loopback())
+        );
         let error = Listener::resolve(&name, "localhost").unwrap_err();
         assert!(error.to_string().contains("listener PLAINTEXT") && error.to_string().contains("localhost"));
     }

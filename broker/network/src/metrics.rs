@@ -107,7 +107,10 @@ impl NetworkMetrics {
     }
 
     fn sum(&self, counter: impl Fn(&ThreadMetrics) -> &AtomicU64) -> u64 {
-        self.threads.iter().map(|thread| counter(thread).load(Ordering::Relaxed)).sum()
+        self.threads
+            .iter()
+            .map(|thread| counter(thread).load(Ordering::Relaxed))
+            .sum()
     }
 }
 

@@ -54,7 +54,12 @@ pub(crate) struct Outbox {
 
 impl Outbox {
     pub(crate) fn new(spares: Spares) -> Self {
-        Self { chunks: VecDeque::new(), sent: 0, in_memory: 0, spares }
+        Self {
+            chunks: VecDeque::new(),
+            sent: 0,
+            in_memory: 0,
+            spares,
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -95,7 +100,10 @@ impl Outbox {
             let start = buffer.len();
             buffer.extend_from_slice(&[0; 4]);
             fill(buffer);
-            let length = buffer.len().checked_sub(start + 4).and_then(|length| i32::try_from(length).ok());
+            let length = buffer
+                .len()
+                .checked_sub(start + 4)
+                .and_then(|length| i32::try_from(length).ok());
             match (length, buffer.get_mut(start..start + 4)) {
                 (Some(length), Some(prefix)) => {
                     prefix.copy_from_slice(&length.to_be_bytes());

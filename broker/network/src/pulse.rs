@@ -21,7 +21,10 @@ pub(crate) struct Deadline {
 
 impl Deadline {
     /// No deadline.
-    pub(crate) const NEVER: Self = Self { at: u64::MAX, reason: "" };
+    pub(crate) const NEVER: Self = Self {
+        at: u64::MAX,
+        reason: "",
+    };
 
     /// The earlier of the two.
     pub(crate) fn or(self, at: u64, reason: &'static str) -> Self {
@@ -41,7 +44,10 @@ impl Pulse {
     /// Remembers whom to wake.
     pub(crate) fn register(&self, waker: &Waker) {
         let mut registered = self.waker.borrow_mut();
-        if !registered.as_ref().is_some_and(|registered| registered.will_wake(waker)) {
+        if !registered
+            .as_ref()
+            .is_some_and(|registered| registered.will_wake(waker))
+        {
             *registered = Some(waker.clone());
         }
     }

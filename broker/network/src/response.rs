@@ -60,13 +60,19 @@ impl Response {
     /// A response longer than Kafka's length prefix can say (2 GiB - 1) ends its connection.
     pub fn new(chunks: Vec<Chunk>) -> Self {
         let len = chunks.iter().map(Chunk::len).sum();
-        Self { chunks: Chunks::Many(chunks), len }
+        Self {
+            chunks: Chunks::Many(chunks),
+            len,
+        }
     }
 
     /// A response of these bytes.
     pub fn owned(bytes: Vec<u8>) -> Self {
         let len = bytes.len() as u64;
-        Self { chunks: Chunks::One(Chunk::Owned(bytes)), len }
+        Self {
+            chunks: Chunks::One(Chunk::Owned(bytes)),
+            len,
+        }
     }
 
     /// Length in bytes, without the prefix.
@@ -81,7 +87,13 @@ impl Response {
 
     /// Bytes that it holds in memory: a range of a file is none.
     pub(crate) fn in_memory(&self) -> u64 {
-        let count = |chunk: &Chunk| if matches!(chunk, Chunk::File { .. }) { 0 } else { chunk.len() };
+        let count = |chunk: &Chunk| {
+            if matches!(chunk, Chunk::File { .. }) {
+                0
+            } else {
+                chunk.len()
+            }
+        };
         match &self.chunks {
             Chunks::One(chunk) => count(chunk),
             Chunks::Many(chunks) => chunks.iter().map(count).sum(),

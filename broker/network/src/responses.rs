@@ -168,7 +168,9 @@ impl Responses {
     }
 
     fn place(&mut self, sequence: u64, outcome: Outcome) {
-        let entry = sequence.checked_sub(self.first).and_then(|index| self.ring.get_mut(index as usize));
+        let entry = sequence
+            .checked_sub(self.first)
+            .and_then(|index| self.ring.get_mut(index as usize));
         let Some(entry) = entry else {
             return;
         };

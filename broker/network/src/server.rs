@@ -67,9 +67,9 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             first_request: Duration::from_secs(10),
-            idle: Duration::from_secs(600),
+            idle: Duration::from_mins(10),
             frame: Duration::from_secs(10),
-            write_stall: Duration::from_secs(60),
+            write_stall: Duration::from_mins(1),
             waiting_requests: 1024,
             unsent_bytes: 1 << 20,
         }
@@ -102,10 +102,16 @@ impl Server {
             limits: config.limits,
             metrics: Arc::clone(&metrics),
         });
-        let mut server = Self { workers: Vec::with_capacity(threads), metrics: Arc::clone(&metrics) };
+        let mut server = Self {
+            workers: Vec::with_capacity(threads),
+            metrics: Arc::clone(&metrics),
+        };
         for index in 0..threads {
-            let worker = Worker::start(index, Arc::clone(&shared))
-                .map_err(|source| NetworkError::Thread { index, threads, source })?;
+            let worker = Worker::start(index, Arc::clone(&shared)).map_err(|source| NetworkError::Thread {
+                index,
+                threads,
+                source,
+            })?;
             server.workers.push(worker);
         }
         let inboxes: Arc<[_]> = server.workers.iter().map(Worker::inbox).collect();
@@ -145,7 +151,10 @@ impl Server {
             return;
         }
         let connections = self.metrics.connections();
-        tracing::info!(connections, "closing connections whose responses did not finish in time");
+        tracing::info!(
+            connections,
+            "closing connections whose responses did not finish in time"
+        );
         for worker in &self.workers {
             worker.abort();
         }

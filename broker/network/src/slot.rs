@@ -19,7 +19,10 @@ pub struct Slot {
 
 impl Slot {
     pub(crate) fn new(mailbox: Arc<Mailbox>, sequence: u64) -> Self {
-        Self { mailbox: Some(mailbox), sequence }
+        Self {
+            mailbox: Some(mailbox),
+            sequence,
+        }
     }
 
     /// Answers the request. The response leaves as soon as every earlier one has.

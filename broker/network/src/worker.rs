@@ -110,7 +110,10 @@ impl Worker {
             drop(runtime);
             let _ = finish.send(());
         })?;
-        Ok(Self { inbox: Inbox(sender), finished: Some(finished) })
+        Ok(Self {
+            inbox: Inbox(sender),
+            finished: Some(finished),
+        })
     }
 
     pub(crate) fn inbox(&self) -> Inbox {
@@ -283,7 +286,11 @@ fn runtime(index: usize, metrics: &Arc<NetworkMetrics>) -> io::Result<Runtime> {
 
 /// A quarter of the shortest limit is exact enough.
 fn tick(limits: &Limits) -> Duration {
-    let shortest = limits.first_request.min(limits.idle).min(limits.frame).min(limits.write_stall);
+    let shortest = limits
+        .first_request
+        .min(limits.idle)
+        .min(limits.frame)
+        .min(limits.write_stall);
     (shortest / 4).clamp(TICK.0, TICK.1)
 }
 

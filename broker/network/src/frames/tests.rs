@@ -56,7 +56,9 @@ impl Reader {
             if self.assembly.stopped() {
                 self.assembly.resume(LIMIT, &self.budget, &mut hand_over)?;
             } else if let Some(large) = self.assembly.large() {
-                let Ok((buffer, room)) = large.room() else { panic!("the budget is ample") };
+                let Ok((buffer, room)) = large.room() else {
+                    panic!("the budget is ample")
+                };
                 let piece = wire.split_off(..room.min(wire.len())).unwrap();
                 buffer.extend_from_slice(piece);
                 self.assembly.finish_large(&mut hand_over);
@@ -91,7 +93,9 @@ fn frame() -> impl Strategy<Value = Vec<u8>> {
         2 => LEAST_BUFFER - 8..3 * LEAST_BUFFER,
     ];
     (length, any::<u8>()).prop_map(|(length, seed)| {
-        (0..length).map(|index| (index as u8).wrapping_mul(31).wrapping_add(seed)).collect()
+        (0..length)
+            .map(|index| (index as u8).wrapping_mul(31).wrapping_add(seed))
+            .collect()
     })
 }
 
