@@ -1,0 +1,3 @@
+//! A Cluster and everything made for it.
+
+pub mod objects;

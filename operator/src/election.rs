@@ -1,0 +1,226 @@
+//! Keeps one controller Lease: reads and writes it as the [`Elector`] says.
+
+use std::time::{Duration, Instant};
+
+use crds::{CLUSTER_LABEL, Cluster};
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, OwnerReference};
+use k8s_openapi::jiff::Timestamp;
+use kube::api::PostParams;
+use kube::{Api, Client, Resource as _};
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::elector::{Elector, LEASE_DURATION, Record, Step};
+use crate::error::{is_already_exists, is_conflict};
+use crate::names::ClusterNames;
+use crate::watches::Watches;
+
+/// An answer that takes longer is no answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+
+/// One replica's candidacy for one cluster.
+pub struct Election {
+    leases: Api<Lease>,
+    watches: Watches,
+    names: ClusterNames,
+    owner: Option<OwnerReference>,
+    identity: String,
+    elector: Elector,
+    begun: Instant,
+    /// The Lease as last read or written, whose fields a renewal keeps.
+    lease: Option<Lease>,
+}
+
+impl Election {
+    /// A candidacy that has not looked yet.
+    pub fn new(client: Client, watches: Watches, cluster: &Cluster, names: ClusterNames, identity: &str) -> Self {
+        Self {
+            leases: Api::namespaced(client, &names.namespace),
+            watches,
+            owner: cluster.owner_ref(&()),
+            names,
+            identity: identity.to_owned(),
+            elector: Elector::new(identity),
+            begun: Instant::now(),
+            lease: None,
+        }
+    }
+
+    /// Stands until `stop`, saying in `leads` whether decisions may be made. Gives the Lease back at the end, after
+    /// `idle` says that nothing is being decided any more.
+    pub async fn run(mut self, leads: watch::Sender<bool>, idle: impl Future<Output = ()>, stop: CancellationToken) {
+        let mut changes = self.watches.hub.subscribe(&self.names, crate::hub::Kind::ControllerLease);
+        while !stop.is_cancelled() {
+            let step = match self.elector.next(self.now()) {
+                Some(step) => step,
+                None => self.look(),
+            };
+            let pause = match step {
+                Step::Take | Step::Renew => self.write(&leads).await,
+                Step::Hold(pause) | Step::Wait(pause) => pause,
+                Step::StepDown(lost) => {
+                    warn!(cluster = %self.names.cluster, namespace = %self.names.namespace, ?lost, "no longer the controller");
+                    leads.send_replace(false);
+                    Duration::ZERO
+                }
+            };
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                _ = changes.changed() => {}
+                () = stop.cancelled() => {}
+            }
+        }
+        leads.send_replace(false);
+        idle.await;
+        if self.elector.holds(self.now()) {
+            self.release().await;
+        }
+    }
+
+    /// The cache says when to try; [`Self::write`] succeeds only on what was read.
+    fn look(&mut self) -> Step {
+        self.lease =
+            self.watches.lease(&self.names.namespace, &self.names.controller_lease()).map(|lease| (*lease).clone());
+        let record = self.lease.as_ref().map(record);
+        let now = self.now();
+        self.elector.observe(now, record)
+    }
+
+    async fn write(&mut self, leads: &watch::Sender<bool>) -> Duration {
+        let held = self.elector.holds(self.now());
+        let begun = self.now();
+        let written = match timeout(ANSWER_WITHIN, self.put()).await {
+            Ok(Ok(lease)) => lease,
+            Ok(Err(error)) if is_conflict(&error) || is_already_exists(&error) => {
+                return self.read_again(leads).await;
+            }
+            Ok(Err(error)) => return self.failed(leads, &error.to_string()),
+            Err(_) => return self.failed(leads, "no answer in time"),
+        };
+        self.elector.written(begun, written.metadata.resource_version.clone().unwrap_or_default());
+        self.lease = Some(written);
+        if !held {
+            info!(cluster = %self.names.cluster, namespace = %self.names.namespace, "won the Lease");
+        }
+        leads.send_if_modified(|leads| !std::mem::replace(leads, true));
+        Duration::from_millis(10)
+    }
+
+    /// Somebody wrote the Lease since: a quorum read tells who.
+    async fn read_again(&mut self, leads: &watch::Sender<bool>) -> Duration {
+        match timeout(ANSWER_WITHIN, self.leases.get_opt(&self.names.controller_lease())).await {
+            Ok(Ok(lease)) => {
+                self.lease = lease;
+                let record = self.lease.as_ref().map(record);
+                let now = self.now();
+                match self.elector.observe(now, record) {
+                    Step::StepDown(lost) => {
+                        warn!(cluster = %self.names.cluster, ?lost, "no longer the controller");
+                        leads.send_replace(false);
+                        Duration::ZERO
+                    }
+                    Step::Wait(pause) | Step::Hold(pause) => pause,
+                    // The cache may lag behind this read: write on what was read.
+                    Step::Take | Step::Renew => Duration::from_millis(50),
+                }
+            }
+            Ok(Err(error)) => self.failed(leads, &error.to_string()),
+            Err(_) => self.failed(leads, "no answer in time"),
+        }
+    }
+
+    fn failed(&mut self, leads: &watch::Sender<bool>, why: &str) -> Duration {
+        warn!(cluster = %self.names.cluster, namespace = %self.names.namespace, why, "the controller Lease could not be written");
+        let now = self.now();
+        match self.elector.failed(now) {
+            Step::StepDown(_) => {
+                leads.send_replace(false);
+                Duration::from_millis(500)
+            }
+            Step::Wait(pause) | Step::Hold(pause) => pause,
+            Step::Take | Step::Renew => Duration::from_millis(500),
+        }
+    }
+
+    async fn put(&self) -> Result<Lease, kube::Error> {
+        let name = self.names.controller_lease();
+        let now = MicroTime(Timestamp::now());
+        let Some(old) = &self.lease else {
+            let mut lease = Lease::default();
+            lease.metadata.name = Some(name);
+            lease.metadata.labels = Some(self.names.labels());
+            lease.metadata.owner_references = self.owner.clone().map(|owner| vec![owner]);
+            lease.spec = Some(self.spec(None, now));
+            return self.leases.create(&PostParams::default(), &lease).await;
+        };
+        let mut lease = old.clone();
+        lease.metadata.managed_fields = None;
+        lease.metadata.labels.get_or_insert_default().insert(CLUSTER_LABEL.to_owned(), self.names.cluster.clone());
+        lease.spec = Some(self.spec(old.spec.as_ref(), now));
+        self.leases.replace(&name, &PostParams::default(), &lease).await
+    }
+
+    fn spec(&self, old: Option<&LeaseSpec>, now: MicroTime) -> LeaseSpec {
+        let same = old.and_then(|old| old.holder_identity.as_deref()) == Some(self.identity.as_str());
+        let transitions = old.and_then(|old| old.lease_transitions).unwrap_or(0);
+        LeaseSpec {
+            holder_identity: Some(self.identity.clone()),
+            lease_duration_seconds: Some(LEASE_DURATION.as_secs() as i32),
+            acquire_time: if same { old.and_then(|old| old.acquire_time.clone()) } else { Some(now.clone()) },
+            renew_time: Some(now),
+            // For readers only: the controller epoch comes from the metadata log.
+            lease_transitions: Some(if same { transitions } else { transitions.saturating_add(1) }),
+            ..LeaseSpec::default()
+        }
+    }
+
+    /// Lets the next replica begin at once.
+    async fn release(&self) {
+        let Some(mut lease) = self.lease.clone() else { return };
+        lease.metadata.managed_fields = None;
+        if let Some(spec) = &mut lease.spec {
+            spec.holder_identity = Some(String::new());
+            spec.renew_time = Some(MicroTime(Timestamp::now()));
+        }
+        let (name, post) = (self.names.controller_lease(), PostParams::default());
+        match timeout(ANSWER_WITHIN, self.leases.replace(&name, &post, &lease)).await {
+            Ok(Ok(_)) => info!(cluster = %self.names.cluster, namespace = %self.names.namespace, "gave the Lease back"),
+            Ok(Err(error)) => warn!(%error, "the Lease could not be given back: the next controller waits for it"),
+            Err(_) => warn!("the Lease could not be given back in time: the next controller waits for it"),
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.begun.elapsed()
+    }
+}
+
+/// `host:port` in a holder's identity `<pod>_<pod uid>_<host:port>`, and the pod.
+pub fn parse_holder(holder: &str) -> Option<(&str, &str)> {
+    let mut parts = holder.splitn(3, '_');
+    let pod = parts.next()?;
+    let _uid = parts.next()?;
+    let address = parts.next()?;
+    address.contains(':').then_some((pod, address))
+}
+
+fn record(lease: &Lease) -> Record {
+    let holder = lease.spec.as_ref().and_then(|spec| spec.holder_identity.clone());
+    Record { holder: holder.unwrap_or_default(), version: lease.metadata.resource_version.clone().unwrap_or_default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_holder_says_where_its_controller_listens() {
+        assert_eq!(parse_holder("operator-0_4711_10.1.2.3:9405"), Some(("operator-0", "10.1.2.3:9405")));
+        assert_eq!(parse_holder("operator-0_4711_[fd00::1]:9405"), Some(("operator-0", "[fd00::1]:9405")));
+        assert_eq!(parse_holder("somebody"), None);
+        assert_eq!(parse_holder(""), None);
+    }
+}

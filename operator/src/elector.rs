@@ -1,0 +1,247 @@
+//! Who may try to be the controller of a cluster: a Lease, judged by the local clock alone.
+//!
+//! Pure: the caller reads and writes the Lease and brings the time. A record is alive while it keeps
+//! *changing*; the timestamps inside are for readers and are never compared, so no two clocks need to
+//! agree. The Lease decides who tries. Who succeeds is decided by the append to the metadata log.
+
+use std::time::Duration;
+
+/// How long a record that does not change is believed.
+pub const LEASE_DURATION: Duration = Duration::from_secs(10);
+/// How often a holder renews.
+pub const RENEW_EVERY: Duration = Duration::from_secs(2);
+/// A holder that could not renew for this long stops deciding, well before another may begin.
+pub const GIVE_UP_AFTER: Duration = Duration::from_secs(7);
+
+/// The Lease as read: who holds it and which write of it this is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Identity of the holder; empty after a release.
+    pub holder: String,
+    /// Changes with every write. Opaque.
+    pub version: String,
+}
+
+/// What to do next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Somebody else holds it: look again after this time, or when it changes.
+    Wait(Duration),
+    /// Write the Lease with our identity: it is missing, free, or its holder has gone silent.
+    Take,
+    /// Write the Lease again: it is ours.
+    Renew,
+    /// It is ours and fresh: come back after this time.
+    Hold(Duration),
+    /// It was ours and is not, or could not be renewed in time: stop deciding now.
+    StepDown(Lost),
+}
+
+/// Why a holder stops.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lost {
+    /// Somebody else wrote it.
+    Taken {
+        /// Who.
+        by: String,
+    },
+    /// No renewal succeeded for [`GIVE_UP_AFTER`].
+    Silent,
+}
+
+/// One replica's view of one Lease.
+#[derive(Debug)]
+pub struct Elector {
+    identity: String,
+    /// Last record seen and when it was seen to change.
+    seen: Option<(Record, Duration)>,
+    /// When the last successful write of ours was *begun*, while we hold it.
+    renewed: Option<Duration>,
+}
+
+impl Elector {
+    /// An elector that holds nothing. `identity` must differ between any two processes.
+    pub fn new(identity: impl Into<String>) -> Self {
+        Self { identity: identity.into(), seen: None, renewed: None }
+    }
+
+    /// Whether decisions may be made at `now`.
+    pub fn holds(&self, now: Duration) -> bool {
+        self.renewed.is_some_and(|renewed| now.saturating_sub(renewed) < GIVE_UP_AFTER)
+    }
+
+    /// The holder last seen, for hints to brokers.
+    pub fn holder(&self) -> Option<&str> {
+        self.seen.as_ref().map(|(record, _)| record.holder.as_str()).filter(|holder| !holder.is_empty())
+    }
+
+    /// A read of the Lease arrived; `None` means that there is none.
+    pub fn observe(&mut self, now: Duration, record: Option<Record>) -> Step {
+        let Some(record) = record else {
+            self.seen = None;
+            return self.lost_or(now, String::new(), Step::Take);
+        };
+        let changed = match &self.seen {
+            Some((seen, at)) if *seen == record => *at,
+            _ => now,
+        };
+        let holder = record.holder.clone();
+        self.seen = Some((record, changed));
+        if holder == self.identity {
+            // A former process of the same pod cannot be alive beside this one.
+            return self.next(now).unwrap_or(Step::Renew);
+        }
+        let silent = now.saturating_sub(changed);
+        let step = if holder.is_empty() || silent >= LEASE_DURATION {
+            Step::Take
+        } else {
+            Step::Wait((LEASE_DURATION - silent).min(RENEW_EVERY))
+        };
+        self.lost_or(now, holder, step)
+    }
+
+    /// A write of ours succeeded; `begun` is when it was sent, which is when the others' clocks may start.
+    pub fn written(&mut self, begun: Duration, version: String) {
+        self.seen = Some((Record { holder: self.identity.clone(), version }, begun));
+        self.renewed = Some(begun);
+    }
+
+    /// No answer, or a refusal that says nothing about the holder: what now?
+    pub fn failed(&mut self, now: Duration) -> Step {
+        if self.renewed.is_some() && !self.holds(now) {
+            self.renewed = None;
+            return Step::StepDown(Lost::Silent);
+        }
+        Step::Wait(RENEW_EVERY / 4)
+    }
+
+    /// What a holder does at `now`; `None` if it holds nothing.
+    pub fn next(&mut self, now: Duration) -> Option<Step> {
+        let renewed = self.renewed?;
+        let age = now.saturating_sub(renewed);
+        Some(if age >= GIVE_UP_AFTER {
+            self.renewed = None;
+            Step::StepDown(Lost::Silent)
+        } else if age >= RENEW_EVERY {
+            Step::Renew
+        } else {
+            Step::Hold(RENEW_EVERY - age)
+        })
+    }
+
+    /// The version to write over, if a Lease was seen.
+    pub fn version(&self) -> Option<&str> {
+        self.seen.as_ref().map(|(record, _)| record.version.as_str())
+    }
+
+    fn lost_or(&mut self, _now: Duration, by: String, step: Step) -> Step {
+        if self.renewed.take().is_some() { Step::StepDown(Lost::Taken { by }) } else { step }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(holder: &str, version: u32) -> Record {
+        Record { holder: holder.to_owned(), version: version.to_string() }
+    }
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_missing_or_released_lease_is_taken_at_once() {
+        assert_eq!(Elector::new("a").observe(at(0), None), Step::Take);
+        assert_eq!(Elector::new("a").observe(at(0), Some(record("", 7))), Step::Take);
+    }
+
+    #[test]
+    fn a_lease_is_taken_only_after_it_has_not_changed_for_its_whole_duration() {
+        let mut elector = Elector::new("a");
+        assert!(matches!(elector.observe(at(100), Some(record("b", 1))), Step::Wait(_)));
+        assert!(matches!(elector.observe(at(109), Some(record("b", 1))), Step::Wait(_)));
+        assert_eq!(elector.observe(at(110), Some(record("b", 1))), Step::Take);
+    }
+
+    #[test]
+    fn each_change_starts_the_wait_anew() {
+        let mut elector = Elector::new("a");
+        for second in 0..60 {
+            assert!(matches!(elector.observe(at(second), Some(record("b", second as u32 / 9))), Step::Wait(_)));
+        }
+    }
+
+    #[test]
+    fn a_holder_renews_in_time_and_gives_up_before_another_may_begin() {
+        let mut elector = Elector::new("a");
+        elector.written(at(0), "1".to_owned());
+        assert!(matches!(elector.next(at(1)), Some(Step::Hold(_))));
+        assert_eq!(elector.next(at(2)), Some(Step::Renew));
+        assert!(elector.holds(at(6)));
+        assert!(!elector.holds(at(7)));
+        assert_eq!(elector.next(at(7)), Some(Step::StepDown(Lost::Silent)));
+        assert!(GIVE_UP_AFTER < LEASE_DURATION);
+    }
+
+    #[test]
+    fn a_holder_that_reads_another_name_stops() {
+        let mut elector = Elector::new("a");
+        elector.written(at(0), "1".to_owned());
+        let step = elector.observe(at(1), Some(record("b", 2)));
+        assert_eq!(step, Step::StepDown(Lost::Taken { by: "b".to_owned() }));
+        assert!(!elector.holds(at(1)));
+    }
+
+    #[test]
+    fn a_paused_holder_does_not_hold_when_it_wakes() {
+        let mut elector = Elector::new("a");
+        elector.written(at(0), "1".to_owned());
+        assert!(!elector.holds(at(3600)));
+        assert_eq!(elector.failed(at(3600)), Step::StepDown(Lost::Silent));
+    }
+
+    #[test]
+    fn a_lease_that_somebody_deleted_ends_the_reign() {
+        let mut elector = Elector::new("a");
+        elector.written(at(0), "1".to_owned());
+        assert!(matches!(elector.observe(at(1), None), Step::StepDown(_)));
+        assert_eq!(elector.observe(at(1), None), Step::Take);
+    }
+
+    proptest::proptest! {
+        /// Two replicas over one compare-and-swap cell, with pauses and lost answers: they never hold at once,
+        /// as long as their clocks run at the same rate.
+        #[test]
+        fn two_replicas_never_hold_at_the_same_time(script in proptest::collection::vec((0usize..2, 1u64..4000, 0u8..4), 1..400)) {
+            let mut now = Duration::ZERO;
+            let mut lease: Option<Record> = None;
+            let mut version = 0u32;
+            let mut electors = [Elector::new("a"), Elector::new("b")];
+            for (who, pause, fate) in script {
+                now += Duration::from_millis(pause);
+                let elector = &mut electors[who];
+                // fate 3: the replica cannot read at all.
+                if fate == 3 {
+                    let _ = elector.failed(now);
+                } else {
+                    let step = elector.observe(now, lease.clone());
+                    if matches!(step, Step::Take | Step::Renew) {
+                        let expected = elector.version().map(str::to_owned);
+                        let stored = lease.as_ref().map(|record| record.version.clone());
+                        if expected == stored {
+                            version += 1;
+                            lease = Some(Record { holder: elector.identity.clone(), version: version.to_string() });
+                            // fate 2: the write lands and its answer is lost.
+                            if fate != 2 {
+                                elector.written(now, version.to_string());
+                            }
+                        }
+                    }
+                }
+                proptest::prop_assert!(!(electors[0].holds(now) && electors[1].holds(now)));
+            }
+        }
+    }
+}

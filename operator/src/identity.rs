@@ -1,0 +1,154 @@
+//! Brokers prove who they are: a ServiceAccount token that Kubernetes signed for one pod and one audience.
+//! The signing keys are cached, so that an outage of the API server locks nobody out.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jsonwebtoken::jwk::JwkSet;
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
+use kube::Client;
+use serde::Deserialize;
+use tokio::sync::Mutex;
+use tracing::{debug, warn};
+
+use crate::error::OperatorError;
+use crate::names::{CONTROL_AUDIENCE, ClusterNames};
+
+/// Keys are fetched again for an unknown key id, but no oftener than this.
+const REFRESH_AT_MOST_EVERY: Duration = Duration::from_secs(10);
+/// The only algorithms that Kubernetes signs with.
+const ALGORITHMS: [Algorithm; 2] = [Algorithm::RS256, Algorithm::ES256];
+
+/// Who holds a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrokerIdentity {
+    /// Namespace of the pod.
+    pub namespace: String,
+    /// ServiceAccount of the pod.
+    pub service_account: String,
+    /// Name of the pod.
+    pub pod: String,
+    /// Uid of the pod.
+    pub pod_uid: String,
+}
+
+/// Why a token is not believed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// It is not a token of this Kubernetes, for this audience, of a pod, and in its time.
+    #[error("the token is not accepted: {0}")]
+    Invalid(String),
+    /// Signed with a key that is not known, and the keys could not be fetched.
+    #[error("the token is signed with key {0:?}, which the API server does not list")]
+    UnknownKey(String),
+}
+
+/// Checks tokens against the API server's signing keys.
+#[derive(Clone)]
+pub struct TokenVerifier {
+    client: Client,
+    keys: Arc<Mutex<Keys>>,
+}
+
+#[derive(Default)]
+struct Keys {
+    set: Option<JwkSet>,
+    fetched: Option<Instant>,
+}
+
+#[derive(Deserialize)]
+struct Claims {
+    #[serde(rename = "kubernetes.io")]
+    kubernetes: KubernetesClaims,
+}
+
+#[derive(Deserialize)]
+struct KubernetesClaims {
+    namespace: String,
+    pod: Option<Named>,
+    serviceaccount: Named,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    name: String,
+    uid: String,
+}
+
+impl BrokerIdentity {
+    /// Whether this is the pod of broker `id` of that cluster.
+    pub fn is_broker(&self, names: &ClusterNames, id: i32) -> bool {
+        self.namespace == names.namespace && self.service_account == names.cluster && self.pod == names.pod(id)
+    }
+}
+
+impl TokenVerifier {
+    /// A verifier with no keys yet.
+    pub fn new(client: Client) -> Self {
+        Self { client, keys: Arc::default() }
+    }
+
+    /// Fetches the keys, so that the first broker does not wait for them.
+    pub async fn warm(&self) {
+        if let Err(error) = self.refresh().await {
+            warn!(%error, "the token signing keys could not be fetched yet");
+        }
+    }
+
+    /// Who holds `token`.
+    pub async fn verify(&self, token: &str) -> Result<BrokerIdentity, TokenError> {
+        let invalid = |error: jsonwebtoken::errors::Error| TokenError::Invalid(error.to_string());
+        let header = decode_header(token).map_err(invalid)?;
+        if !ALGORITHMS.contains(&header.alg) {
+            return Err(TokenError::Invalid(format!("algorithm {:?}", header.alg)));
+        }
+        let kid = header.kid.unwrap_or_default();
+        let key = match self.key(&kid).await {
+            Some(key) => key,
+            None => {
+                if let Err(error) = self.refresh().await {
+                    warn!(%error, "the token signing keys could not be fetched");
+                }
+                self.key(&kid).await.ok_or(TokenError::UnknownKey(kid))?
+            }
+        };
+        identity(token, header.alg, &key)
+    }
+
+    async fn key(&self, kid: &str) -> Option<DecodingKey> {
+        let keys = self.keys.lock().await;
+        keys.set.as_ref()?.find(kid).and_then(|jwk| DecodingKey::from_jwk(jwk).ok())
+    }
+
+    async fn refresh(&self) -> Result<(), OperatorError> {
+        let mut keys = self.keys.lock().await;
+        if keys.fetched.is_some_and(|fetched| fetched.elapsed() < REFRESH_AT_MOST_EVERY) {
+            return Ok(());
+        }
+        let request = http::Request::get("/openid/v1/jwks").body(Vec::new()).map_err(kube::Error::HttpError)?;
+        let set: JwkSet = self.client.request(request).await?;
+        debug!(keys = set.keys.len(), "token signing keys fetched");
+        keys.set = Some(set);
+        keys.fetched = Some(Instant::now());
+        Ok(())
+    }
+}
+
+/// Signature, time, audience, and that it was made for a pod. The issuer needs no check of its own: only the
+/// issuer has the key.
+fn identity(token: &str, algorithm: Algorithm, key: &DecodingKey) -> Result<BrokerIdentity, TokenError> {
+    let mut validation = Validation::new(algorithm);
+    validation.set_audience(&[CONTROL_AUDIENCE]);
+    let claims =
+        decode::<Claims>(token, key, &validation).map_err(|error| TokenError::Invalid(error.to_string()))?.claims.kubernetes;
+    let pod = claims.pod.ok_or_else(|| TokenError::Invalid("it was not made for a pod".to_owned()))?;
+    Ok(BrokerIdentity {
+        namespace: claims.namespace,
+        service_account: claims.serviceaccount.name,
+        pod: pod.name,
+        pod_uid: pod.uid,
+    })
+}
+
+#[cfg(test)]
+mod tests;
