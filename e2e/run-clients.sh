@@ -1,0 +1,154 @@
+#!/usr/bin/env bash
+# run-clients.sh: a standalone broker and the clients that people have: kcat, confluent-kafka for Python, Java's console tools.
+#   BARNABAS_BROKER   the program; else broker in BARNABAS_BIN; else it is built
+#   BARNABAS_RECORDS  records that each client writes and reads back (100000; the long form is 1000000)
+#   ONLY              a pattern; only verdicts whose name matches are tried
+set -uo pipefail
+HERE=$(cd "$(dirname "$0")" && pwd)
+source "$HERE/kubernetes/lib.sh"
+source "$HERE/verdicts.sh"
+
+RECORDS=${BARNABAS_RECORDS:-100000}
+WORK=$(mktemp -d /tmp/barnabas-clients.XXXXXX)
+BROKER_PID=
+IDLE_PID=
+trap 'stop_brokers; rm -rf "$WORK"' EXIT
+
+main() {
+  tools || exit 1
+  start_broker || exit 1
+  start_idle_broker
+  try "kcat writes and reads back $RECORDS records bit for bit" kcat_round_trip
+  try "confluent-kafka for Python writes and reads back $RECORDS records bit for bit" python "$HERE/clients/python_client.py" "$ADDRESS" python "$RECORDS"
+  try "Java console producer and consumer write and read back $RECORDS records bit for bit" java_round_trip
+  try "what one client wrote, the others read" cross_reading
+  try "hostile bytes cost only their own connection" python "$HERE/clients/hostile.py" "$ADDRESS" "$BROKER_PID"
+  try "no acknowledgement before fdatasync with flush.messages=1" python "$HERE/clients/durable.py" "$ADDRESS" "$BROKER_PID"
+  try "SIGINT stops the broker in under 2 s" interrupt
+  try "kafka-dump-log reads every segment and index" dump_log
+  try "every acknowledged record survives 20 kill -9 under load, offsets without gap" python "$HERE/clients/crash.py" "$BROKER" 20
+  try "exec to first acknowledged write" python "$HERE/clients/first_write.py" "$BROKER" 20 100
+  try "resident memory 60 s after the start is at most 20 MiB" idle_memory
+  try "the program is at most 20 MB" program_size
+  closing_line
+}
+
+try() {
+  [[ "$1" =~ ${ONLY:-.} ]] || return 0
+  verdict "$@" || true
+}
+
+tools() {
+  debian_packages kcat strace python3-venv || return 1
+  BROKER=${BARNABAS_BROKER:-${BARNABAS_BIN:+$BARNABAS_BIN/broker}}
+  if [ -z "$BROKER" ]; then
+    cargo build --quiet --locked --release --manifest-path "$REPOSITORY/Cargo.toml" --package broker || return 1
+    BROKER=${CARGO_TARGET_DIR:-$REPOSITORY/target}/release/broker
+  fi
+  VENV=$CACHE/python
+  if [ ! -e "$VENV/complete" ]; then
+    python3 -m venv "$VENV" && "$VENV/bin/pip" install --quiet --disable-pip-version-check confluent-kafka==2.11.1 && touch "$VENV/complete" || return 1
+  fi
+  KAFKA=$("$HERE/kafka/fetch.sh") || return 1
+}
+
+python() { "$VENV/bin/python" "$@"; }
+java_tool() { java -Xmx512m -cp "$KAFKA/*" "$@"; }
+
+start_broker() {
+  ADDRESS=$(python3 "$HERE/clients/addresses.py")
+  "$BROKER" standalone --data-dir "$WORK/data" --listen "$ADDRESS" --metrics off --config log.segment.bytes=16777216 > "$WORK/broker.log" 2>&1 &
+  BROKER_PID=$!
+  wait_for 20 "a broker at $ADDRESS" kcat -b "$ADDRESS" -L -m 2 || { cat "$WORK/broker.log" >&2; return 1; }
+}
+
+# Nobody talks to this one; its memory is looked at after a minute.
+start_idle_broker() {
+  "$BROKER" standalone --data-dir "$WORK/idle" --listen "$(python3 "$HERE/clients/addresses.py")" --metrics off > "$WORK/idle.log" 2>&1 &
+  IDLE_PID=$! IDLE_SINCE=$SECONDS
+}
+
+stop_brokers() {
+  [ -z "$BROKER_PID" ] || kill -9 "$BROKER_PID" 2> /dev/null
+  [ -z "$IDLE_PID" ] || kill -9 "$IDLE_PID" 2> /dev/null
+}
+
+# Lines of many lengths, each different; with TOPIC in them so that no two files are alike.
+lines() {
+  awk -v count="$RECORDS" -v topic="$1" 'BEGIN { for (i = 0; i < count; i++) printf "%s %d %s\n", topic, i, substr("the castle hill was hidden, veiled in mist and darkness; nor was there even a glimmer of light", 1, i % 90) }'
+}
+
+kcat_round_trip() {
+  lines kcat > "$WORK/kcat.in"
+  kcat -b "$ADDRESS" -P -t kcat -X enable.idempotence=true -X linger.ms=5 -l "$WORK/kcat.in"
+  kcat -b "$ADDRESS" -C -t kcat -o beginning -e -q > "$WORK/kcat.out"
+  same kcat
+}
+
+java_round_trip() {
+  lines java > "$WORK/java.in"
+  java_tool org.apache.kafka.tools.ConsoleProducer --bootstrap-server "$ADDRESS" --topic java \
+    --command-property enable.idempotence=true --command-property acks=all < "$WORK/java.in"
+  java_tool org.apache.kafka.tools.consumer.ConsoleConsumer --bootstrap-server "$ADDRESS" --topic java --partition 0 --offset earliest \
+    --max-messages "$RECORDS" --timeout-ms 60000 > "$WORK/java.out"
+  same java
+}
+
+same() {
+  cmp "$WORK/$1.in" "$WORK/$1.out"
+  printf '%s records, %s bytes\n' "$(wc -l < "$WORK/$1.out")" "$(stat -c %s "$WORK/$1.out")"
+}
+
+cross_reading() {
+  kcat -b "$ADDRESS" -C -t java -o beginning -e -q | cmp - "$WORK/java.in"
+  java_tool org.apache.kafka.tools.consumer.ConsoleConsumer --bootstrap-server "$ADDRESS" --topic kcat --partition 0 --offset earliest \
+    --max-messages "$RECORDS" --timeout-ms 60000 | cmp - "$WORK/kcat.in"
+  echo "kcat reads Java's, Java reads kcat's"
+}
+
+interrupt() {
+  local start end
+  start=$(date +%s%N)
+  kill -INT "$BROKER_PID"
+  while [ -d "/proc/$BROKER_PID" ] && ! grep -q '^State:.Z' "/proc/$BROKER_PID/status"; do
+    [ $((($(date +%s%N) - start) / 1000000)) -lt 5000 ] || { echo "still there after 5 s"; return 1; }
+    sleep 0.01
+  done
+  end=$((($(date +%s%N) - start) / 1000000))
+  echo "$end ms"
+  [ "$end" -lt 2000 ]
+}
+
+dump_log() {
+  local segment files=() output
+  # The broker of the earlier verdicts has stopped; its files are as it left them.
+  for segment in "$WORK"/data/*-0/*.log; do files+=("$segment"); done
+  [ ${#files[@]} -ge 3 ] || { echo "only ${#files[@]} segments in $WORK/data"; return 1; }
+  for segment in "${files[@]}"; do
+    output=$WORK/dump.txt
+    java_tool org.apache.kafka.tools.DumpLogSegments --deep-iteration --files "$segment,${segment%.log}.index,${segment%.log}.timeindex" > "$output" 2>&1 \
+      || { tail -n 3 "$output"; return 1; }
+    if grep -iE 'mismatch|corrupt|not valid|isvalid: false|Exception' "$output" | head -n 3 | grep .; then
+      echo "in ${segment#"$WORK/data/"}"
+      return 1
+    fi
+  done
+  echo "${#files[@]} segments"
+}
+
+idle_memory() {
+  local resident
+  while [ $((SECONDS - IDLE_SINCE)) -lt 60 ]; do sleep 1; done
+  resident=$(awk '/^VmRSS/ { print $2 }' "/proc/$IDLE_PID/status")
+  echo "$resident KiB"
+  [ "$resident" -le 20480 ]
+}
+
+program_size() {
+  local size
+  size=$(stat -L -c %s "$BROKER")
+  echo "$size bytes"
+  [ "$size" -le 20000000 ]
+}
+
+main
