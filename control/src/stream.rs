@@ -185,5 +185,3 @@ fn broken(last: String) -> ControlError {
     }
 }
 
-#[cfg(test)]
-mod tests;
