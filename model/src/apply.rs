@@ -229,7 +229,7 @@ impl MetadataImage {
         self.change_broker(id, epoch, |broker| broker.fenced = true)?;
         // METADATA 15: one small record, whatever the number of partitions.
         self.each_partition_of(id, |partition, min_isr, eligible| {
-            partition.leave(id, min_isr, eligible)
+            partition.leave(id, min_isr, eligible);
         });
         Ok(())
     }
@@ -237,7 +237,7 @@ impl MetadataImage {
     fn broker_shutdown_requested(&mut self, id: BrokerId, epoch: BrokerEpoch) -> Result<(), ApplyError> {
         self.change_broker(id, epoch, |broker| broker.in_controlled_shutdown = true)?;
         self.each_partition_of(id, |partition, min_isr, eligible| {
-            partition.hand_over(id, min_isr, eligible)
+            partition.hand_over(id, min_isr, eligible);
         });
         Ok(())
     }

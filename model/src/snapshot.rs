@@ -140,7 +140,7 @@ pub fn encode(image: &MetadataImage) -> Vec<String> {
     }
     for (id, config) in image.broker_configs.iter() {
         writer.add(&(*id, config.clone()), |chunk, row| {
-            chunk.broker_configs.push(row.clone())
+            chunk.broker_configs.push(row.clone());
         });
     }
     for tombstone in image.tombstones.values() {

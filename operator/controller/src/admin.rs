@@ -1,1 +1,49 @@
-//! (being written)
+//! Clients' admin requests, as raw Kafka bytes: the only place of the controller that speaks the protocol.
+//!
+//! Each request has two halves, so that the operator can put a Topic resource in between: a *plan* decodes it and says for
+//! each topic what would happen, without changing anything; the direct way carries the plan out at once. Both make the
+//! same errors and the same response.
+
+mod create_topics;
+mod delete_topics;
+
+pub use create_topics::{CreatePlan, Outcome, PlannedTopic};
+pub use delete_topics::{DeletePlan, PlannedDeletion};
+
+use protocol::{ApiKey, DecodeError, EncodeError};
+
+use crate::append::Appender;
+use crate::effect::{Refusal, Reply};
+use crate::entropy::Entropy;
+use crate::input::AdminRequest;
+
+/// Decides an admin request and proposes what follows. The reply is for after the commit.
+pub(crate) fn handle(request: &AdminRequest, log: &mut Appender, entropy: &mut Entropy) -> Result<Reply, Refusal> {
+    let api = protocol::api::served_in(request.api_key, request.api_version).map(|api| api.key);
+    let body = match api {
+        Some(ApiKey::CreateTopics) => create_topics::handle(request, log, entropy)?,
+        Some(ApiKey::DeleteTopics) => delete_topics::handle(request, log)?,
+        _ => {
+            let (key, version) = (request.api_key, request.api_version);
+            return Err(Refusal::InvalidRequest(format!(
+                "API {key} version {version} is not one of the controller's"
+            )));
+        }
+    };
+    Ok(Reply::Admin(body))
+}
+
+impl From<DecodeError> for Refusal {
+    fn from(cause: DecodeError) -> Self {
+        Self::InvalidRequest(cause.to_string())
+    }
+}
+
+impl From<EncodeError> for Refusal {
+    fn from(cause: EncodeError) -> Self {
+        Self::InvalidRequest(cause.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests;

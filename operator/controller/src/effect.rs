@@ -207,3 +207,10 @@ pub enum Refusal {
     #[error("{0}")]
     InvalidRequest(String),
 }
+
+impl From<model::ApplyError> for Refusal {
+    /// A decision that cannot be applied was never proposed: nothing of it is anywhere.
+    fn from(cause: model::ApplyError) -> Self {
+        Self::InvalidRequest(cause.to_string())
+    }
+}

@@ -52,7 +52,7 @@ impl Settings {
             witnesses: Witnesses::Heartbeats,
             fence_after: Duration::from_secs(9),
             expected_brokers: 1,
-            placement_patience: Duration::from_secs(60),
+            placement_patience: Duration::from_mins(1),
         }
     }
 }
