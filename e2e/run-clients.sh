@@ -126,7 +126,7 @@ dump_log() {
   [ ${#files[@]} -ge 3 ] || { echo "only ${#files[@]} segments in $WORK/data"; return 1; }
   for segment in "${files[@]}"; do
     output=$WORK/dump.txt
-    java_tool org.apache.kafka.tools.DumpLogSegments --deep-iteration --files "$segment,${segment%.log}.index,${segment%.log}.timeindex" > "$output" 2>&1 \
+    java_tool org.apache.kafka.tools.DumpLogSegments --deep-iteration --files "$segment,${segment%.log}.index,${segment%.log}.timeindex$(snapshots "$segment")" > "$output" 2>&1 \
       || { tail -n 3 "$output"; return 1; }
     if grep -iE 'mismatch|corrupt|not valid|isvalid: false|Exception' "$output" | head -n 3 | grep .; then
       echo "in ${segment#"$WORK/data/"}"

@@ -14,11 +14,16 @@ main() {
 build() {
   command -v go > /dev/null || debian_packages golang-go
   command -v gcc > /dev/null || debian_packages gcc libc6-dev
+  local stamp
   mkdir -p "$PROGRAMS"
   export GOFLAGS="-buildvcs=false -trimpath" CGO_ENABLED=0
   kubernetes
   say "building helm $HELM_VERSION"
-  GOBIN=$PROGRAMS go install -ldflags '-s -w' "helm.sh/helm/v3/cmd/helm@v$HELM_VERSION"
+  # Without the stamps, `helm template` and `helm lint` think of a Kubernetes 1.20.
+  stamp=helm.sh/helm/v3/pkg
+  GOBIN=$PROGRAMS go install \
+    -ldflags "-s -w -X $stamp/chartutil.k8sVersionMajor=1 -X $stamp/chartutil.k8sVersionMinor=34 -X $stamp/lint/rules.k8sVersionMajor=1 -X $stamp/lint/rules.k8sVersionMinor=34" \
+    "helm.sh/helm/v3/cmd/helm@v$HELM_VERSION"
   say "building coredns $COREDNS_VERSION"
   GOBIN=$PROGRAMS go install -ldflags '-s -w' "github.com/coredns/coredns@v$COREDNS_VERSION"
   gcc -static -O2 -o "$PROGRAMS/pause" "$REPOSITORY/e2e/kubernetes/components/pause.c"
