@@ -7,6 +7,8 @@
 
 #[cfg(test)]
 mod filled;
+#[cfg(test)]
+mod tests;
 
 /// What every generated module starts with.
 mod prelude {
