@@ -1,0 +1,37 @@
+//! What a topic's settings mean to its log.
+
+/// The settings of one log. Defaults are Kafka's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogConfig {
+    /// `segment.bytes`: a segment is closed before it would grow beyond this many bytes.
+    pub segment_bytes: u32,
+    /// `segment.ms`: a segment is closed when a batch is this much younger than the segment's first.
+    pub segment_ms: i64,
+    /// `index.interval.bytes`: bytes of batches between two index entries.
+    pub index_interval_bytes: u32,
+    /// `segment.index.bytes`: a segment is closed when one of its indexes reaches this size.
+    pub segment_index_bytes: u32,
+    /// `max.message.bytes`: the largest batch, header included, that a producer may append.
+    pub max_message_bytes: u32,
+    /// `flush.messages`: records that may be unflushed; with 1 an append returns after its fdatasync.
+    pub flush_messages: u64,
+    /// `flush.ms`: how long a record may stay unflushed, in milliseconds (`i64::MAX`: for ever).
+    pub flush_ms: i64,
+    /// `producer.id.expiration.ms`: an idle idempotent producer is forgotten after this time.
+    pub producer_id_expiration_ms: i64,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self {
+            segment_bytes: 1 << 30,
+            segment_ms: 7 * 24 * 60 * 60 * 1000,
+            index_interval_bytes: 4096,
+            segment_index_bytes: 10 << 20,
+            max_message_bytes: (1 << 20) + 12,
+            flush_messages: i64::MAX as u64,
+            flush_ms: i64::MAX,
+            producer_id_expiration_ms: 24 * 60 * 60 * 1000,
+        }
+    }
+}

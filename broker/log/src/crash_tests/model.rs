@@ -1,0 +1,163 @@
+//! What a log should hold, as simply as it can be said: a list of batches.
+
+use std::collections::BTreeMap;
+
+use model::ProducerId;
+use protocol::batch::{BatchBuilder, BatchHeader, records};
+
+use crate::dir::sim::Seeded;
+use crate::producer_state::{BATCHES_REMEMBERED, SequenceRange};
+
+/// A batch as it lies in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ModelBatch {
+    pub(crate) header: BatchHeader,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl ModelBatch {
+    pub(crate) fn parse(bytes: &[u8]) -> Self {
+        Self {
+            header: BatchHeader::parse(bytes).unwrap(),
+            bytes: bytes.to_vec(),
+        }
+    }
+}
+
+/// The log.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Model {
+    pub(crate) batches: Vec<ModelBatch>,
+    /// Everything below was acknowledged by a flush.
+    pub(crate) flushed: i64,
+    /// Batches of an append that has not returned.
+    pub(crate) in_flight: Vec<ModelBatch>,
+    /// Where a cut that has not returned would end the log.
+    pub(crate) cutting_to: Option<i64>,
+}
+
+impl Model {
+    pub(crate) fn end(&self) -> i64 {
+        self.batches.last().map_or(0, |last| last.header.next_offset())
+    }
+
+    /// Adopts what survived a crash.
+    pub(crate) fn adopt(&mut self, survived: Vec<ModelBatch>) {
+        self.batches = survived;
+        self.in_flight.clear();
+        if let Some(end) = self.cutting_to.take() {
+            self.flushed = self.flushed.min(end);
+        }
+    }
+
+    pub(crate) fn cut(&mut self, offset: i64) {
+        self.batches.retain(|batch| batch.header.last_offset() < offset);
+        self.flushed = self.flushed.min(self.end());
+    }
+
+    /// Whether `survived` is what may be left: a prefix of what was appended, with everything that was promised.
+    pub(crate) fn check_survivors(&self, survived: &[ModelBatch], killed: bool) -> Result<(), String> {
+        let all: Vec<&ModelBatch> = self.batches.iter().chain(&self.in_flight).collect();
+        for (at, batch) in survived.iter().enumerate() {
+            match all.get(at) {
+                Some(expected) if *expected == batch => {}
+                Some(expected) => {
+                    return Err(format!(
+                        "batch {at}: found {:?}, appended {:?}",
+                        batch.header, expected.header
+                    ));
+                }
+                None => return Err(format!("batch {at} was never appended: {:?}", batch.header)),
+            }
+        }
+        let end = survived.last().map_or(0, |last| last.header.next_offset());
+        let mut promised = if killed { self.end() } else { self.flushed };
+        if let Some(cut) = self.cutting_to {
+            promised = promised.min(cut);
+        }
+        if end < promised {
+            return Err(format!(
+                "the log ends at {end}, {promised} was promised (killed: {killed})"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Producers with their epoch and last batches.
+    pub(crate) fn producers(&self) -> BTreeMap<ProducerId, (i16, Vec<SequenceRange>)> {
+        let mut producers: BTreeMap<ProducerId, (i16, Vec<SequenceRange>)> = BTreeMap::new();
+        for ModelBatch { header, .. } in &self.batches {
+            if header.producer_id < 0 {
+                continue;
+            }
+            let entry = producers.entry(ProducerId(header.producer_id)).or_default();
+            if entry.0 != header.producer_epoch {
+                *entry = (header.producer_epoch, Vec::new());
+            }
+            entry.1.push(SequenceRange {
+                last_sequence: header.last_sequence(),
+                last_offset: header.last_offset(),
+                offset_delta: header.last_offset_delta,
+                timestamp: header.max_timestamp,
+            });
+            if entry.1.len() > BATCHES_REMEMBERED {
+                entry.1.remove(0);
+            }
+        }
+        producers
+    }
+
+    /// Epochs with their first offsets.
+    pub(crate) fn epochs(&self) -> Vec<(i32, i64)> {
+        let mut epochs: Vec<(i32, i64)> = Vec::new();
+        for ModelBatch { header, .. } in &self.batches {
+            if epochs.last().is_none_or(|last| last.0 < header.partition_leader_epoch) {
+                epochs.push((header.partition_leader_epoch, header.base_offset));
+            }
+        }
+        epochs
+    }
+
+    /// Every record as (offset, timestamp).
+    pub(crate) fn timestamps(&self) -> Vec<(i64, i64)> {
+        let mut found = Vec::new();
+        for batch in &self.batches {
+            for record in records(&batch.bytes).unwrap() {
+                let record = record.unwrap();
+                found.push((
+                    batch.header.base_offset + i64::from(record.offset_delta),
+                    batch.header.base_timestamp + record.timestamp_delta,
+                ));
+            }
+        }
+        found
+    }
+
+    /// A batch that a producer could send now.
+    pub(crate) fn next_batch(&self, chance: &mut Seeded, ahead: &[Vec<u8>]) -> Vec<u8> {
+        let mut builder = BatchBuilder::new();
+        let producer = chance.below(6) as i64;
+        if producer < 3 {
+            let (mut epoch, mut sequence) = (0, 0);
+            let known = self.producers().get(&ProducerId(producer)).cloned();
+            if let Some((known_epoch, batches)) = known {
+                (epoch, sequence) = (known_epoch, batches.last().map_or(0, |last| last.last_sequence + 1));
+            }
+            for header in ahead.iter().map(|bytes| BatchHeader::parse(bytes).unwrap()) {
+                if header.producer_id == producer && header.producer_epoch >= epoch {
+                    (epoch, sequence) = (header.producer_epoch, header.last_sequence() + 1);
+                }
+            }
+            if chance.one_in(12) {
+                (epoch, sequence) = (epoch + 1, 0);
+            }
+            builder = builder.producer(producer, epoch, sequence);
+        }
+        let mut value = vec![chance.next_u64() as u8; 1 + chance.below(120)];
+        for _ in 0..=chance.below(4) {
+            value.rotate_left(1);
+            builder = builder.record(1000 + chance.below(500) as i64, Some(b"key"), Some(&value));
+        }
+        builder.build()
+    }
+}

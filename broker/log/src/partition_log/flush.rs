@@ -1,0 +1,169 @@
+//! Making a log durable, in pieces so that the slow one needs no lock.
+
+use std::sync::Arc;
+
+use super::PartitionLog;
+use crate::dir::{Dir, DirFile};
+use crate::error::LogError;
+use crate::leader_epochs;
+use crate::recovery::remove_snapshots;
+use crate::seeded::seeded_bug;
+use crate::text_file;
+
+/// The syncs of one flush. Run it on a thread that may wait, without holding the log.
+#[must_use = "nothing is durable before `run`"]
+pub struct FlushWork<D: Dir> {
+    files: Vec<Arc<D::File>>,
+    dir: D,
+    sync_names: bool,
+    epochs: Option<Vec<u8>>,
+    target: i64,
+    /// Segments below this base are wholly covered.
+    active_base: i64,
+    cuts: u64,
+}
+
+/// What became of a [`FlushWork`]; hand it to [`PartitionLog::end_flush`].
+#[must_use = "the recovery point moves in `end_flush`"]
+pub struct FlushDone {
+    target: i64,
+    active_base: i64,
+    cuts: u64,
+    result: Result<(), LogError>,
+}
+
+impl<D: Dir> FlushWork<D> {
+    /// Syncs everything below the log end at the time of [`PartitionLog::begin_flush`].
+    pub fn run(self) -> FlushDone {
+        let result = self.sync();
+        FlushDone {
+            target: self.target,
+            active_base: self.active_base,
+            cuts: self.cuts,
+            result,
+        }
+    }
+
+    fn sync(&self) -> Result<(), LogError> {
+        if !seeded_bug!(RecoveryPointBeforeSync) {
+            for file in &self.files {
+                file.sync()
+                    .map_err(|error| LogError::offline("syncing a segment", error))?;
+            }
+        }
+        if self.sync_names && !seeded_bug!(DirectoryNotSynced) {
+            self.dir
+                .sync()
+                .map_err(|error| LogError::offline("syncing a partition directory", error))?;
+        }
+        match &self.epochs {
+            Some(content) => text_file::replace(&self.dir, leader_epochs::FILE_NAME, content),
+            None => Ok(()),
+        }
+    }
+}
+
+impl<D: Dir> PartitionLog<D> {
+    /// Whether `flush.ms` or `flush.messages` asks for a flush.
+    pub fn flush_due(&self, now_ms: i64) -> bool {
+        self.offline.is_none()
+            && self.unsaved.since_ms.is_some_and(|since| {
+                self.unsaved.records >= self.config.flush_messages
+                    || now_ms.saturating_sub(since) >= self.config.flush_ms
+            })
+    }
+
+    /// Records that no flush has covered.
+    pub fn unflushed_records(&self) -> u64 {
+        self.unsaved.records
+    }
+
+    /// Makes everything appended so far durable and moves the recovery point to the log end.
+    ///
+    /// # Errors
+    /// The log is offline afterwards: a sync is never tried again.
+    pub fn flush(&mut self) -> Result<(), LogError> {
+        let done = self.begin_flush()?.run();
+        self.end_flush(done)
+    }
+
+    /// What has to be synced now. Appends may go on while it runs.
+    pub fn begin_flush(&mut self) -> Result<FlushWork<D>, LogError> {
+        self.check_online()?;
+        let mut files = std::mem::take(&mut self.unsaved.files);
+        if !seeded_bug!(OnlyActiveSynced) {
+            for segment in self.segments.iter().filter(|segment| segment.unsynced) {
+                files.extend(segment.files()?);
+            }
+        }
+        let mut active_base = 0;
+        if let Some(active) = self.segments.last() {
+            active_base = active.base_offset();
+            if self.recovery_point < self.log_end_offset {
+                files.push(Arc::clone(active.log()?));
+            }
+        }
+        self.unsaved.records = 0;
+        self.unsaved.since_ms = None;
+        Ok(FlushWork {
+            files,
+            dir: self.dir.clone(),
+            sync_names: std::mem::take(&mut self.unsaved.names),
+            epochs: std::mem::take(&mut self.unsaved.epochs).then(|| self.epochs.format()),
+            target: self.log_end_offset,
+            active_base,
+            cuts: self.cuts,
+        })
+    }
+
+    /// Moves the recovery point to where the flush came.
+    pub fn end_flush(&mut self, done: FlushDone) -> Result<(), LogError> {
+        done.result.map_err(|error| match error {
+            // Names and bytes are there, the epochs are not: still nobody knows what the disk holds.
+            LogError::StorageFull { doing } => {
+                self.fail(LogError::offline(doing, std::io::ErrorKind::StorageFull.into()))
+            }
+            error => self.fail(error),
+        })?;
+        if done.cuts != self.cuts {
+            return Ok(());
+        }
+        self.recovery_point = self.recovery_point.max(done.target);
+        for segment in self
+            .segments
+            .iter_mut()
+            .filter(|segment| segment.base_offset() < done.active_base)
+        {
+            if std::mem::take(&mut segment.unsynced) {
+                segment.close_file();
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes the log so that the next open needs no scan, and returns its recovery point, which is its end.
+    pub fn close(mut self) -> Result<i64, LogError> {
+        self.check_online()?;
+        if self.unsaved.anything || self.recovery_point < self.log_end_offset {
+            self.prepare_close()
+                .map_err(|error| LogError::offline("closing a log", error))?;
+            self.flush()?;
+            let end = self.log_end_offset;
+            let bases: Vec<i64> = self.segments.iter().map(crate::segment::Segment::base_offset).collect();
+            let stale = |offset: &i64| *offset != end && bases.binary_search(offset).is_err();
+            remove_snapshots(&self.dir, self.snapshots.iter().copied().filter(stale))?;
+        }
+        Ok(self.recovery_point)
+    }
+
+    fn prepare_close(&mut self) -> std::io::Result<()> {
+        if let Some(active) = self.segments.last_mut() {
+            active.store_indexes()?;
+            self.unsaved.files.extend(active.offsets.file());
+            self.unsaved.files.extend(active.times.file());
+        }
+        self.unsaved.names = true;
+        self.unsaved.epochs = true;
+        self.write_snapshot()
+    }
+}
