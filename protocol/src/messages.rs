@@ -6,7 +6,7 @@
 //! and [`crate::fetch`].
 
 #[cfg(test)]
-mod filled;
+pub(crate) mod filled;
 #[cfg(test)]
 mod tests;
 

@@ -210,10 +210,9 @@ impl Attributes {
 
 /// `sequence` moved on by `increment`; after `i32::MAX` comes 0.
 pub const fn add_to_sequence(sequence: i32, increment: i32) -> i32 {
-    match sequence.checked_add(increment) {
-        Some(sum) => sum,
-        None => increment - (i32::MAX - sequence) - 1,
-    }
+    // Sequence numbers are integers modulo 2^31.
+    let sum = sequence.cast_unsigned().wrapping_add(increment.cast_unsigned());
+    (sum & i32::MAX.cast_unsigned()).cast_signed()
 }
 
 fn at<const N: usize>(header: &[u8; HEADER_LEN], position: usize) -> [u8; N] {

@@ -31,10 +31,17 @@ fn every_api_and_version_agrees_with_the_oracle() {
     for_each_api!(compare);
 
     for api in TABLE {
-        let versions: Vec<i16> = covered.iter().filter(|(key, _)| *key == api.key).map(|(_, version)| *version).collect();
+        let versions: Vec<i16> = covered
+            .iter()
+            .filter(|(key, _)| *key == api.key)
+            .map(|(_, version)| *version)
+            .collect();
         println!("{} ({}): versions {versions:?}", api.key, api.key.code());
     }
-    let table = TABLE.iter().flat_map(|api| api.accepted.iter().map(|version| (api.key, version))).collect();
+    let table = TABLE
+        .iter()
+        .flat_map(|api| api.accepted.iter().map(|version| (api.key, version)))
+        .collect();
     assert_eq!(covered, table);
 }
 
@@ -51,10 +58,18 @@ where
         assert_eq!(decode::<M>(&bytes, version).as_ref(), Ok(&ours), "{context}");
         let theirs = oracle_decode::<O>(&bytes, version, &context);
         assert_eq!(oracle_encode(&theirs, version), bytes, "{context}");
-        assert_eq!(fields(&format!("{theirs:?}")), fields(&format!("{ours:?}")), "{context}");
+        assert_eq!(
+            fields(&format!("{theirs:?}")),
+            fields(&format!("{ours:?}")),
+            "{context}"
+        );
 
         let bytes = unknown_tags::with(|| encode(&ours, version));
-        assert_eq!(decode::<M>(&bytes, version).as_ref(), Ok(&ours), "unknown tags, {context}");
+        assert_eq!(
+            decode::<M>(&bytes, version).as_ref(),
+            Ok(&ours),
+            "unknown tags, {context}"
+        );
         let theirs = oracle_decode::<O>(&bytes, version, &context);
         assert_eq!(oracle_encode(&theirs, version), bytes, "unknown tags, {context}");
     }
@@ -63,7 +78,10 @@ where
 fn encode<M: Message>(message: &M, version: i16) -> Vec<u8> {
     let mut bytes = Vec::new();
     message.encode(&mut bytes, version).unwrap();
-    assert!(bytes.len() >= M::min_size(version), "min_size of version {version} is too large");
+    assert!(
+        bytes.len() >= M::min_size(version),
+        "min_size of version {version} is too large"
+    );
     bytes
 }
 
@@ -107,7 +125,10 @@ fn fields(debug: &str) -> String {
         // OffsetCommit 10 and OffsetFetch 10; elsewhere it is compared in the versions that fill it.
         "topic_id:00000000-0000-0000-0000-000000000000",
     ] {
-        text = text.replace(&format!(",{extra}"), "").replace(&format!("{{{extra}}}"), "").replace(extra, "");
+        text = text
+            .replace(&format!(",{extra}"), "")
+            .replace(&format!("{{{extra}}}"), "")
+            .replace(extra, "");
     }
     text
 }
@@ -127,17 +148,32 @@ fn defaults_are_the_oracles_defaults() {
 
 #[test]
 fn a_value_that_a_version_cannot_carry_is_refused_unless_the_schema_lets_it_go() {
-    let request = metadata::MetadataRequest { allow_auto_topic_creation: false, ..Default::default() };
+    let request = metadata::MetadataRequest {
+        allow_auto_topic_creation: false,
+        ..Default::default()
+    };
     assert_eq!(
         request.encode(&mut Vec::new(), 3),
-        Err(EncodeError::FieldNotInVersion { field: "allow_auto_topic_creation", version: 3 })
+        Err(EncodeError::FieldNotInVersion {
+            field: "allow_auto_topic_creation",
+            version: 3
+        })
     );
-    let request = metadata::MetadataRequest { topics: None, ..Default::default() };
+    let request = metadata::MetadataRequest {
+        topics: None,
+        ..Default::default()
+    };
     assert_eq!(
         request.encode(&mut Vec::new(), 0),
-        Err(EncodeError::NullNotInVersion { field: "topics", version: 0 })
+        Err(EncodeError::NullNotInVersion {
+            field: "topics",
+            version: 0
+        })
     );
-    let response = metadata::MetadataResponse { throttle_time_ms: 5, ..Default::default() };
+    let response = metadata::MetadataResponse {
+        throttle_time_ms: 5,
+        ..Default::default()
+    };
     assert_eq!(response.encode(&mut Vec::new(), 0), Ok(()));
 }
 
@@ -178,7 +214,11 @@ fn attack<M: Message + Filled>(versions: VersionRange) {
     for version in versions.iter() {
         let bytes = encode(&M::filled(&mut Fill::new(Corner::Full), version), version);
         for place in 0..bytes.len() {
-            for length in [&[0x7f, 0xff, 0xff, 0xff][..], &[0xff, 0xff, 0xff, 0xff, 0x07], &[0x7f, 0xff]] {
+            for length in [
+                &[0x7f, 0xff, 0xff, 0xff][..],
+                &[0xff, 0xff, 0xff, 0xff, 0x07],
+                &[0x7f, 0xff],
+            ] {
                 let mut attack = bytes[..place].to_vec();
                 attack.extend_from_slice(length);
                 attack.extend(bytes.iter().skip(attack.len()));
@@ -212,7 +252,11 @@ fn cut<M: Message + Filled + Debug>(versions: VersionRange) {
         let bytes = encode(&M::filled(&mut Fill::new(Corner::Full), version), version);
         for len in 0..bytes.len() {
             let cut = M::decode(&mut Reader::new(&bytes[..len]), version);
-            assert!(cut.is_err(), "version {version} of {cut:?} is whole after {len} of {} bytes", bytes.len());
+            assert!(
+                cut.is_err(),
+                "version {version} of {cut:?} is whole after {len} of {} bytes",
+                bytes.len()
+            );
         }
     }
 }
