@@ -85,7 +85,7 @@ impl Server {
             process,
             directory,
         };
-        while begun.elapsed() < Duration::from_secs(60) {
+        while begun.elapsed() < Duration::from_mins(1) {
             if let Some(status) = server.process.try_wait()? {
                 bail!("{name} ended at once: {status}");
             }
