@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use broker_network::{Chunk, Limits, Response};
+use broker_network::{Chunk, Response};
 use bytes::Bytes;
 use harness::{Client, Harness, eventually};
 
@@ -230,6 +230,33 @@ fn a_client_that_never_reads_blocks_nobody_and_is_bounded() {
 }
 
 #[test]
+fn clients_that_each_leave_a_little_are_held_back_together() {
+    let server = Harness::with(|config| {
+        config.threads = 1;
+        config.memory_budget_bytes = 100 << 10;
+    });
+    let mut neighbour = server.client();
+    let mut ping = || {
+        neighbour.send(b"=ping");
+        assert_eq!(neighbour.receive(), b"ping");
+    };
+    // Far below what one connection may leave, but more than all together may.
+    let mut greedy = server.client();
+    while server.metrics().unsent_bytes() <= 100 << 10 {
+        greedy.send(b"*102400");
+        ping();
+    }
+    let unsent = server.metrics().unsent_bytes();
+    assert!(unsent < 1 << 20, "{unsent}");
+    let before = server.metrics().frames();
+    greedy.send(b"*102400");
+    for _ in 0..10 {
+        ping();
+    }
+    assert_eq!(server.metrics().frames(), before + 10, "only pings are served");
+}
+
+#[test]
 fn a_client_with_too_many_unanswered_requests_waits_and_loses_none() {
     let server = Harness::with(|config| config.limits.waiting_requests = 10);
     let mut client = server.client();
@@ -276,7 +303,7 @@ fn a_range_of_a_file_arrives_between_chunks_of_memory() {
     );
     let mut expected = b"head".to_vec();
     expected.extend_from_slice(&content[1_000..2_501_000]);
-    expected.extend_from_slice(&[9; 70_000]);
+    expected.extend_from_slice(&vec![9; 70_000]);
     expected.extend_from_slice(&[content[0], content[2_999_999]]);
     expected.extend_from_slice(b"tail");
     assert!(client.receive() == expected);
@@ -353,24 +380,13 @@ fn a_client_that_half_closes_still_gets_what_was_ready() {
 }
 
 #[test]
-fn a_silent_a_dripping_and_an_idle_client_are_closed() {
-    let server = Harness::with(|config| {
-        config.limits = Limits {
-            first_request: Duration::from_millis(200),
-            frame: Duration::from_millis(200),
-            idle: Duration::from_millis(400),
-            ..Limits::default()
-        };
-    });
-    let mut silent = server.client();
-    let mut dripping = server.client();
-    let mut idle = server.client();
-    idle.send(b"=1");
-    dripping.send(b"=2");
-    assert_eq!(idle.receive(), b"1");
-    assert_eq!(dripping.receive(), b"2");
+fn a_client_that_drips_a_frame_is_closed() {
+    let server = Harness::with(|config| config.limits.frame = Duration::from_millis(200));
+    let mut client = server.client();
+    client.send(b"=1");
+    assert_eq!(client.receive(), b"1");
     let begun = Instant::now();
-    dripping.set_nonblocking();
+    client.set_nonblocking();
     let mut drops = Client::wire(&[&vec![b'='; 100_000]]).into_iter();
     let mut dripped = 0;
     eventually("the dripping client to be closed", || {
@@ -379,22 +395,34 @@ fn a_silent_a_dripping_and_an_idle_client_are_closed() {
             return false;
         }
         dripped += 1;
-        dripping
+        client
             .try_write(&[drops.next().expect("the frame never ends")])
             .is_err()
     });
-    assert!(begun.elapsed() >= Duration::from_millis(150), "{:?}", begun.elapsed());
-    assert!(silent.is_closed());
-    assert!(idle.is_closed());
-    assert!(begun.elapsed() >= Duration::from_millis(350), "{:?}", begun.elapsed());
-    // Waiting for the broker is not idling.
+    let elapsed = begun.elapsed();
+    assert!(elapsed >= Duration::from_millis(150), "{elapsed:?}");
+}
+
+#[test]
+fn a_silent_and_an_idle_client_are_closed_and_a_waiting_one_is_not() {
+    let server = Harness::with(|config| {
+        config.threads = 1;
+        config.limits.first_request = Duration::from_millis(200);
+        config.limits.idle = Duration::from_millis(400);
+    });
+    let begun = Instant::now();
+    let mut silent = server.client();
     let mut waiting = server.client();
     waiting.send(b"@a");
     server.held("a");
-    let mut second_idle = server.client();
-    second_idle.send(b"=1");
-    assert_eq!(second_idle.receive(), b"1");
-    assert!(second_idle.is_closed());
+    let mut idle = server.client();
+    idle.send(b"=1");
+    assert_eq!(idle.receive(), b"1");
+    assert!(silent.is_closed());
+    assert!(begun.elapsed() >= Duration::from_millis(150));
+    assert!(idle.is_closed());
+    assert!(begun.elapsed() >= Duration::from_millis(350));
+    // Waiting for the broker is not idling.
     server.complete("a", "patience");
     assert_eq!(waiting.receive(), b"patience");
 }
@@ -457,20 +485,27 @@ fn shutdown_answers_what_was_asked_and_closes() {
     let mut idle = server.client();
     idle.send(b"=idle");
     assert_eq!(idle.receive(), b"idle");
-    client.send_all(&[b"@a", b"*3000000"]);
+    client.send_all(&[b"@a", b"*300000"]);
     server.held("a");
     let address = server.address();
+    let begun = Instant::now();
     let shutdown = server.shutdown(Duration::from_mins(1));
     eventually("the port to be closed", || {
         std::net::TcpStream::connect(address).is_err()
     });
+    client.send(b"=too late");
     assert!(idle.is_closed());
-    client.write(&Client::wire(&[b"=too late"]));
+    drop(idle);
+    eventually("the idle client to be gone", || server.metrics().connections() == 1);
     server.complete("a", "in time");
     assert_eq!(client.receive(), b"in time");
-    assert_eq!(client.receive().len(), 3_000_000);
+    assert_eq!(client.receive().len(), 300_000);
     assert!(client.is_closed());
     shutdown.join().unwrap();
+    assert!(
+        begun.elapsed() < Duration::from_secs(30),
+        "it ended for want of connections, not of time"
+    );
 }
 
 #[test]

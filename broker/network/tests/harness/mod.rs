@@ -130,8 +130,11 @@ impl Harness {
     }
 
     pub fn client(&self) -> Client {
+        let stream = TcpStream::connect(self.address).unwrap();
+        // A small request must not wait for the acknowledgement of the one before.
+        stream.set_nodelay(true).unwrap();
         Client {
-            stream: Arc::new(TcpStream::connect(self.address).unwrap()),
+            stream: Arc::new(stream),
         }
     }
 
