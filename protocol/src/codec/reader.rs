@@ -31,6 +31,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The next `len` bytes, borrowed.
+    #[inline]
     pub fn take(&mut self, len: usize) -> Result<&'a [u8], DecodeError> {
         let Some((taken, rest)) = self.rest.split_at_checked(len) else {
             return Err(self.truncated(len));
@@ -40,70 +41,106 @@ impl<'a> Reader<'a> {
     }
 
     /// One byte; anything but 0 is true.
+    #[inline]
     pub fn bool(&mut self) -> Result<bool, DecodeError> {
         Ok(self.i8()? != 0)
     }
 
     /// A signed byte.
+    #[inline]
     pub fn i8(&mut self) -> Result<i8, DecodeError> {
         Ok(i8::from_be_bytes(self.array_of()?))
     }
 
     /// Two bytes, big-endian.
+    #[inline]
     pub fn i16(&mut self) -> Result<i16, DecodeError> {
         Ok(i16::from_be_bytes(self.array_of()?))
     }
 
     /// Four bytes, big-endian.
+    #[inline]
     pub fn i32(&mut self) -> Result<i32, DecodeError> {
         Ok(i32::from_be_bytes(self.array_of()?))
     }
 
     /// Eight bytes, big-endian.
+    #[inline]
     pub fn i64(&mut self) -> Result<i64, DecodeError> {
         Ok(i64::from_be_bytes(self.array_of()?))
     }
 
     /// Sixteen bytes.
+    #[inline]
     pub fn uuid(&mut self) -> Result<Uuid, DecodeError> {
         Ok(Uuid::from_bytes(self.array_of()?))
     }
 
     /// An unsigned integer of seven bits a byte, lowest first, of at most five bytes.
+    #[inline]
     pub fn uvarint(&mut self) -> Result<u32, DecodeError> {
-        let mut value = 0_u32;
-        for shift in [0, 7, 14, 21, 28] {
-            let [byte] = self.array_of()?;
-            value |= u32::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                // The fifth byte has room for four bits.
-                return if shift == 28 && byte > 0x0f {
-                    Err(DecodeError::VarintTooLong)
-                } else {
-                    Ok(value)
-                };
-            }
+        match self.short_varint() {
+            Some(value) => Ok(value),
+            None => self.long_uvarint(),
         }
-        Err(DecodeError::VarintTooLong)
     }
 
     /// A zigzag-coded signed integer of at most five bytes.
+    #[inline]
     pub fn varint(&mut self) -> Result<i32, DecodeError> {
         let value = self.uvarint()?;
         Ok((value >> 1).cast_signed() ^ -(value & 1).cast_signed())
     }
 
     /// A zigzag-coded signed integer of at most ten bytes.
+    #[inline]
     pub fn varlong(&mut self) -> Result<i64, DecodeError> {
-        let mut value = 0_u64;
-        for shift in (0..64).step_by(7) {
+        let value = match self.short_varint() {
+            Some(value) => u64::from(value),
+            None => self.long_uvarlong()?,
+        };
+        Ok((value >> 1).cast_signed() ^ -(value & 1).cast_signed())
+    }
+
+    /// One or two bytes, which is what nearly all are: records are walked by these.
+    #[inline]
+    fn short_varint(&mut self) -> Option<u32> {
+        match *self.rest {
+            [low, ref rest @ ..] if low < 0x80 => {
+                self.rest = rest;
+                Some(u32::from(low))
+            }
+            [low, high, ref rest @ ..] if high < 0x80 => {
+                self.rest = rest;
+                Some(u32::from(low & 0x7f) | u32::from(high) << 7)
+            }
+            _ => None,
+        }
+    }
+
+    #[cold]
+    fn long_uvarint(&mut self) -> Result<u32, DecodeError> {
+        // Four bits are left for the fifth byte.
+        let value = self.long_varint(5, 0x0f)?;
+        Ok(value as u32)
+    }
+
+    fn long_uvarlong(&mut self) -> Result<u64, DecodeError> {
+        // One bit is left for the tenth byte.
+        self.long_varint(10, 0x01)
+    }
+
+    fn long_varint(&mut self, max_len: u32, max_last: u8) -> Result<u64, DecodeError> {
+        let mut value = 0;
+        for place in 0..max_len {
             let [byte] = self.array_of()?;
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return if shift == 63 && byte > 1 {
-                    Err(DecodeError::VarintTooLong)
+            value |= u64::from(byte & 0x7f) << (7 * place);
+            if byte < 0x80 {
+                let fits = place + 1 < max_len || byte <= max_last;
+                return if fits {
+                    Ok(value)
                 } else {
-                    Ok((value >> 1).cast_signed() ^ -(value & 1).cast_signed())
+                    Err(DecodeError::VarintTooLong)
                 };
             }
         }
@@ -213,6 +250,7 @@ impl<'a> Reader<'a> {
         checked_length(what, length)
     }
 
+    #[inline]
     fn array_of<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         let Some((taken, rest)) = self.rest.split_first_chunk::<N>() else {
             return Err(self.truncated(N));
@@ -221,6 +259,7 @@ impl<'a> Reader<'a> {
         Ok(*taken)
     }
 
+    #[cold]
     fn truncated(&self, needed: usize) -> DecodeError {
         DecodeError::Truncated {
             needed,
