@@ -251,10 +251,7 @@ impl ControlClient {
                 .await?;
             let Some((address, connection)) = dialled else { break };
             match self.try_once(message.clone(), connection, per_try, send).await? {
-                Ok(answer) => {
-                    self.shared.dialer.lock().await.succeeded(&address);
-                    return Ok(answer);
-                }
+                Ok(answer) => return Ok(answer),
                 Err(Failure::Refused(refusal)) => match &refusal.reason {
                     Reason::NotController { hint } => {
                         self.shared.dialer.lock().await.redirect(&address, hint.clone());

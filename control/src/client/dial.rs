@@ -78,10 +78,6 @@ impl Dialer {
         Ok(None)
     }
 
-    pub(super) fn succeeded(&mut self, address: &str) {
-        tracing::trace!(address, "the controller answered");
-    }
-
     pub(super) fn failed(&mut self, address: &str) {
         if self.current.as_ref().is_some_and(|(current, _)| current == address) {
             self.current = None;

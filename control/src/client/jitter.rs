@@ -27,7 +27,7 @@ impl Jitter {
     /// The next wait: between 100 ms and three times the one before, at most 2 s.
     pub fn next_wait(&mut self) -> Duration {
         let ceiling = (self.previous * 3).min(LONGEST);
-        let span = (ceiling - SHORTEST).as_millis() as u64;
+        let span = ceiling.saturating_sub(SHORTEST).as_millis() as u64;
         let wait = SHORTEST + Duration::from_millis(self.next_random() % (span + 1));
         self.previous = wait;
         wait

@@ -119,7 +119,7 @@ impl Controller for Replica {
     }
 }
 
-fn settings(target: impl ToString) -> ControlSettings {
+fn settings(target: impl std::fmt::Display) -> ControlSettings {
     ControlSettings {
         cluster: ClusterRef::standalone(),
         target: target.to_string(),

@@ -39,7 +39,9 @@ impl History {
                 last.offset == history.image.offset() && last.chain_after() == history.image.chain_hash()
             });
         if leads_up {
-            tail.into_iter().for_each(|frame| history.keep(frame));
+            for frame in tail {
+                history.keep(frame);
+            }
         }
         history
     }
@@ -51,7 +53,9 @@ impl History {
     /// More was committed.
     pub(crate) fn publish(&mut self, frames: &[Frame], image: MetadataImage) {
         self.image = image;
-        frames.iter().for_each(|frame| self.keep(frame.clone()));
+        for frame in frames {
+            self.keep(frame.clone());
+        }
     }
 
     /// What leads from `position` to the committed image.

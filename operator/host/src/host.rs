@@ -184,6 +184,11 @@ impl<S: MetadataStore> Host<S> {
                     self.step(Input::Tick)?;
                 }
             }
+            while self.history.is_some()
+                && let Some(message) = self.parked.pop_front()
+            {
+                self.take(message)?;
+            }
         }
     }
 
@@ -277,7 +282,7 @@ impl<S: MetadataStore> Host<S> {
             Effect::Append { id, expected, document } => self.append(id, expected, document),
             Effect::WriteSnapshot { name, chunks } => self.write_snapshot(name, chunks),
             Effect::DeleteSnapshotsBelow { name } => self.delete_snapshots(name),
-            Effect::Elected { image } => return self.elected(image),
+            Effect::Elected { image } => self.elected(image),
             Effect::Publish { frames, image } => self.publish(&frames, image),
             Effect::Reply { request, reply } => {
                 if let Some(answer) = self.waiting.remove(&request) {
@@ -286,13 +291,17 @@ impl<S: MetadataStore> Host<S> {
                 }
             }
             Effect::Probe { broker } => self.probe(broker),
-            Effect::WakeAt(at) => self.wake_at = Some(self.started + at),
+            Effect::WakeAt(at) => {
+                // The earliest wins: to be woken once too often costs nothing.
+                let at = self.started + at;
+                self.wake_at = Some(self.wake_at.map_or(at, |sooner| sooner.min(at)));
+            }
             Effect::StepDown(reason) => return Err(reason.into()),
         }
         Ok(())
     }
 
-    fn elected(&mut self, image: MetadataImage) -> Flow {
+    fn elected(&mut self, image: MetadataImage) {
         tracing::info!(
             controller_epoch = %image.controller_epoch(),
             offset = %image.offset(),
@@ -308,10 +317,6 @@ impl<S: MetadataStore> Host<S> {
         self.image.send_replace(Arc::new(image.clone()));
         self.history = Some(History::new(image, tail));
         self.state.send_replace(HostState::Leading);
-        for message in std::mem::take(&mut self.parked) {
-            self.take(message)?;
-        }
-        Ok(())
     }
 
     // METADATA 1: the controller publishes only what is committed, and nobody is told anything else.
