@@ -39,20 +39,17 @@ try() {
 }
 
 tools() {
-  debian_packages kcat strace python3-venv || return 1
+  debian_packages kcat strace || return 1
   BROKER=${BARNABAS_BROKER:-${BARNABAS_BIN:+$BARNABAS_BIN/broker}}
   if [ -z "$BROKER" ]; then
     cargo build --quiet --locked --release --manifest-path "$REPOSITORY/Cargo.toml" --package broker || return 1
     BROKER=${CARGO_TARGET_DIR:-$REPOSITORY/target}/release/broker
   fi
-  VENV=$CACHE/python
-  if [ ! -e "$VENV/complete" ]; then
-    python3 -m venv "$VENV" && "$VENV/bin/pip" install --quiet --disable-pip-version-check confluent-kafka==2.11.1 && touch "$VENV/complete" || return 1
-  fi
+  PYTHON=$("$HERE/clients/python.sh") || return 1
   KAFKA=$("$HERE/kafka/fetch.sh") || return 1
 }
 
-python() { "$VENV/bin/python" "$@"; }
+python() { "$PYTHON" "$@"; }
 java_tool() { java -Xmx512m -cp "$KAFKA/*" "$@"; }
 
 start_broker() {
@@ -134,6 +131,12 @@ dump_log() {
     fi
   done
   echo "${#files[@]} segments"
+}
+
+# The producer snapshots beside a segment, for the dump tool's list.
+snapshots() {
+  local snapshot
+  for snapshot in "$(dirname "$1")"/*.snapshot; do [ ! -e "$snapshot" ] || printf ',%s' "$snapshot"; done
 }
 
 idle_memory() {

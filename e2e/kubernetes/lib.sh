@@ -52,19 +52,19 @@ POD_RANGE=10.88.0.0/16
 DNS_ADDRESS=10.96.0.10
 node_address() { printf '10.88.0.1%s' "$1"; }
 
-# start NAME PROGRAM...: runs a program apart from this shell; its log and process id are $STATE/NAME.log and .pid.
+# start NAME PROGRAM...: runs a program apart from this shell; its log and process id are NAME.log and NAME.pid in $RUN, else $STATE.
 start() {
-  local name=$1
+  local name=${RUN:-$STATE}/$1
   shift
-  setsid "$@" >> "$STATE/$name.log" 2>&1 < /dev/null &
-  printf '%s %s\n' "$!" "$1" > "$STATE/$name.pid"
+  setsid "$@" >> "$name.log" 2>&1 < /dev/null &
+  printf '%s %s\n' "$!" "$1" > "$name.pid"
 }
 
 # stop NAME [SIGNAL]: ends what `start` began, if the process is still that program, and waits until it is gone.
 stop() {
-  local name=$1 signal=${2:-TERM} pid program attempt
-  [ -e "$STATE/$name.pid" ] || return 0
-  read -r pid program < "$STATE/$name.pid"
+  local name=${RUN:-$STATE}/$1 signal=${2:-TERM} pid program attempt
+  [ -e "$name.pid" ] || return 0
+  read -r pid program < "$name.pid"
   if tr '\0' '\n' < "/proc/$pid/cmdline" 2> /dev/null | grep -qxF -- "$program"; then
     kill -s "$signal" "$pid" 2> /dev/null || true
     for attempt in $(seq 50); do
@@ -73,5 +73,5 @@ stop() {
       sleep 0.1
     done
   fi
-  rm -f "$STATE/$name.pid"
+  rm -f "$name.pid"
 }

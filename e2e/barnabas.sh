@@ -1,0 +1,129 @@
+# Sourced by demo.sh and run-kubernetes.sh: the steps that both take with a cluster.
+# shellcheck shell=bash
+
+E2E=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+source "$E2E/kubernetes/lib.sh"
+
+NAMESPACE=demo
+CLUSTER=demo
+OPERATOR_NAMESPACE=barnabas-system
+# What runs beside the cluster, on this machine: logs, process ids, scratch.
+RUN=${BARNABAS_DEMO_STATE:-/tmp/barnabas-demo}
+
+# The user's cluster if there is a KUBECONFIG, else our own.
+use_cluster() {
+  mkdir -p "$RUN"
+  PATH=$("$E2E/kubernetes/build.sh"):$PATH
+  export PATH
+  KUBECONFIG=${KUBECONFIG:-$("$E2E/kubernetes/up.sh")} || return 1
+  export KUBECONFIG
+  debian_packages kcat prometheus curl
+}
+
+cluster_is_ours() { [ "$KUBECONFIG" = "$STATE/admin.kubeconfig" ]; }
+
+k() { kubectl --namespace "$NAMESPACE" "$@"; }
+
+images() {
+  [ -n "${BARNABAS_BIN:-}" ] || build_programs
+  "$E2E/images/build.sh" broker operator client
+}
+
+build_programs() {
+  make --no-print-directory --directory "$REPOSITORY" build
+  BARNABAS_BIN=${CARGO_TARGET_DIR:-$REPOSITORY/target}/x86_64-unknown-linux-gnu/release
+  export BARNABAS_BIN
+}
+
+image() { printf '%s/barnabas-%s' "${IMAGE_REGISTRY:-localhost}" "$1"; }
+
+install_operator() {
+  helm upgrade --install barnabas "$REPOSITORY/charts/barnabas-operator" --namespace "$OPERATOR_NAMESPACE" --create-namespace \
+    --set image.repository="$(image operator)" --set image.tag="${IMAGE_TAG:-dev}" \
+    --set brokerImage.repository="$(image broker)" --set brokerImage.tag="${IMAGE_TAG:-dev}" --wait --timeout 90s > /dev/null
+}
+
+install_cluster() {
+  helm upgrade --install "$CLUSTER" "$REPOSITORY/charts/barnabas-cluster" --namespace "$NAMESPACE" --create-namespace \
+    --values "$E2E/demo/cluster.yaml" --set image.repository="$(image broker)" --set image.tag="${IMAGE_TAG:-dev}" > /dev/null
+}
+
+# wait_ready KIND/NAME SECONDS
+wait_ready() {
+  k wait "$1" --for=condition=Ready --timeout="$2s"
+}
+
+bootstrap() {
+  k get "clusters.barnabas.dev/$CLUSTER" -o jsonpath="{.status.listeners[?(@.name==\"$1\")].bootstrapServers}"
+}
+
+# A pod with kcat and a shell.
+client_pod() {
+  k apply -f - > /dev/null <<YAML
+apiVersion: v1
+kind: Pod
+metadata: {name: client, labels: {app: client}}
+spec:
+  terminationGracePeriodSeconds: 0
+  automountServiceAccountToken: false
+  securityContext: {runAsNonRoot: true, runAsUser: 65532, runAsGroup: 65532, seccompProfile: {type: RuntimeDefault}}
+  containers:
+    - name: client
+      image: $(image client):${IMAGE_TAG:-dev}
+      imagePullPolicy: IfNotPresent
+      args: ["exec sleep 1000000"]
+      securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}
+YAML
+  wait_ready pod/client 60 > /dev/null
+}
+
+in_pod() { k exec -i client -- "$@"; }
+
+# prometheus_up: Debian's Prometheus on a free port of this machine; its address goes to $RUN/prometheus.address.
+prometheus_up() {
+  prometheus_down
+  local proxy address
+  proxy=$(python3 "$E2E/clients/addresses.py")
+  address=$(python3 "$E2E/clients/addresses.py")
+  start kubectl-proxy kubectl proxy --port "${proxy#*:}"
+  sed "s/@PROXY@/${proxy#*:}/" "$E2E/demo/prometheus.yaml" > "$RUN/prometheus.yaml"
+  rm -rf "$RUN/prometheus"
+  start prometheus prometheus --config.file "$RUN/prometheus.yaml" --storage.tsdb.path "$RUN/prometheus" --web.listen-address "$address" --log.level warn
+  printf '%s\n' "$address" > "$RUN/prometheus.address"
+  wait_for 20 "Prometheus (see $RUN/prometheus.log)" curl -sf "http://$address/-/ready"
+}
+
+prometheus_down() {
+  stop prometheus
+  stop kubectl-proxy
+}
+
+# prometheus_query QUERY: the value of the first sample, nothing if there is none.
+prometheus_query() {
+  curl -sfG "http://$(cat "$RUN/prometheus.address")/api/v1/query" --data-urlencode "query=$1" \
+    | python3 -c 'import json, sys; r = json.load(sys.stdin)["data"]["result"]; print(r[0]["value"][1] if r else "")'
+}
+
+# leaders TOPIC: how many partitions each broker leads, as "0:4 1:4 2:4".
+leaders() {
+  kcat -b "$(bootstrap external)" -L -J -t "$1" | python3 -c '
+import collections, json, sys
+topic = json.load(sys.stdin)["topics"][0]
+count = collections.Counter(p["leader"] for p in topic["partitions"])
+print(" ".join(f"{broker}:{count[broker]}" for broker in sorted(count)))'
+}
+
+# mail_round_trip COUNT: generated e-mails through the topic `mail`, and their attachments compared bit for bit.
+mail_round_trip() {
+  local count=$1 mail=$BARNABAS_BIN/mail work=$RUN/mail before
+  rm -rf "$work"
+  "$mail" generate --count "$count" --dir "$work/letters" --attachments "$work/attached"
+  before=$("$mail" read --bootstrap "$(bootstrap external)" --out "$work/before" | wc -l)
+  [ "$before" = 0 ] || { echo "the topic mail holds $before e-mails already"; return 1; }
+  "$mail" watch --once --dir "$work/letters" --bootstrap "$(bootstrap external)" > "$work/sent.txt"
+  "$mail" read --bootstrap "$(bootstrap external)" --out "$work/out" > "$work/read.txt"
+  [ "$(wc -l < "$work/read.txt")" = "$count" ] || { echo "$(wc -l < "$work/read.txt") of $count e-mails were read"; return 1; }
+  diff <(cd "$work/attached" && sha256sum -- * | cut -d' ' -f1 | sort) <(cd "$work/out" && sha256sum -- * | cut -d' ' -f1 | sort) \
+    || { echo "attachments differ"; return 1; }
+  echo "$count e-mails, $(find "$work/out" -type f | wc -l) attachments of $(du -sh --apparent-size "$work/out" | cut -f1), bit for bit"
+}
