@@ -60,6 +60,9 @@ pub const TABLE: &[Api] = &[
     served(ApiKey::DescribeCluster, 0, 2, 0),
 ];
 
+/// The longest request without records: a Fetch of 100,000 partitions has room in it.
+const MAX_PLAIN_REQUEST: usize = 4 << 20;
+
 /// In the table: no version is flexible.
 const NEVER: i16 = i16::MAX;
 
@@ -104,6 +107,18 @@ impl Api {
             1
         } else {
             0
+        }
+    }
+
+    /// The longest request that makes sense, in bytes, where `frame_limit` is what a record batch may need.
+    ///
+    /// Only Produce carries records. Anything else is decoded into structs, which can take some 24 times the room of their
+    /// smallest form on the wire (an empty string is one byte there): a bound here bounds that memory.
+    pub const fn max_request_bytes(&self, frame_limit: usize) -> usize {
+        match self.key {
+            ApiKey::Produce => frame_limit,
+            _ if frame_limit < MAX_PLAIN_REQUEST => frame_limit,
+            _ => MAX_PLAIN_REQUEST,
         }
     }
 
@@ -278,6 +293,13 @@ mod tests {
         assert_eq!(api.response_header_version(4), 0);
         assert_eq!(ApiKey::Metadata.api().response_header_version(9), 1);
         assert_eq!(ApiKey::Metadata.api().response_header_version(8), 0);
+    }
+
+    #[test]
+    fn only_produce_may_be_as_long_as_a_record_batch() {
+        assert_eq!(ApiKey::Produce.api().max_request_bytes(16 << 20), 16 << 20);
+        assert_eq!(ApiKey::Metadata.api().max_request_bytes(16 << 20), 4 << 20);
+        assert_eq!(ApiKey::Metadata.api().max_request_bytes(1 << 20), 1 << 20);
     }
 
     #[test]

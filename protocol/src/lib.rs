@@ -1,7 +1,7 @@
 //! The Kafka wire protocol, and nothing else: no sockets, no files, no clocks.
 //!
 //! - [`api`]: the one table of API keys and versions.
-//! - [`header`]: what stands before a request or response body.
+//! - [`header`]: what stands before a request or response body; [`frame`]: both together, for clients.
 //! - [`messages`]: structs and codecs, generated from `schema/` at build time.
 //! - [`produce`], [`fetch`]: the hand-shaped codecs of the hot path, over borrowed bytes.
 //! - [`batch`]: record batches as they lie on the wire and on disk.
@@ -15,6 +15,7 @@ pub mod batch;
 pub mod codec;
 pub mod error;
 pub mod fetch;
+pub mod frame;
 pub mod header;
 pub mod leader;
 pub mod messages;
