@@ -18,6 +18,10 @@ use tokio::net::TcpStream;
 /// Silence after which the kernel asks whether a peer is still there: a vanished client whose request
 /// waits for an answer is noticed by nothing else.
 const KEEPALIVE: Duration = Duration::from_mins(1);
+/// Time between such questions.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// Unanswered questions after which the peer is gone.
+const KEEPALIVE_RETRIES: u32 = 6;
 
 /// A connection's socket.
 #[derive(Debug)]
@@ -31,7 +35,11 @@ impl Stream {
         socket.set_nonblocking(true)?;
         // A response is one send: nothing is won by holding its last packet back.
         socket.set_nodelay(true)?;
-        SockRef::from(&socket).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
+        let keepalive = TcpKeepalive::new()
+            .with_time(KEEPALIVE)
+            .with_interval(KEEPALIVE_INTERVAL)
+            .with_retries(KEEPALIVE_RETRIES);
+        SockRef::from(&socket).set_tcp_keepalive(&keepalive)?;
         Ok(Self {
             socket: TcpStream::from_std(socket)?,
         })

@@ -197,12 +197,14 @@ impl<H> Thread<H> {
         }
     }
 
-    /// Returns whether connections are left.
-    fn drain(&self) -> bool {
+    /// Lets every connection see that the end has come.
+    fn drain(&self) {
         self.draining.set(true);
-        let pulses = self.pulses.borrow();
-        pulses.values().for_each(|pulse| pulse.wake());
-        !pulses.is_empty()
+        self.pulses.borrow().values().for_each(|pulse| pulse.wake());
+    }
+
+    fn is_empty(&self) -> bool {
+        self.pulses.borrow().is_empty()
     }
 }
 
@@ -228,14 +230,18 @@ async fn serve<H: RequestHandler>(
                     // Farewells are short: look more often, from a time that is right.
                     thread.sweep(started.elapsed().as_millis() as u64);
                     tick = interval(TICK.0);
-                    if !thread.drain() {
+                    thread.drain();
+                    if thread.is_empty() {
                         return;
                     }
                 }
                 Some(Command::Abort) | None => return,
             },
             _ = tick.tick() => thread.sweep(started.elapsed().as_millis() as u64),
-            () = thread.emptied.notified(), if thread.draining() => return,
+            // It may tell of connections that ended before the draining began.
+            () = thread.emptied.notified(), if thread.draining() => if thread.is_empty() {
+                return;
+            },
         }
     }
 }

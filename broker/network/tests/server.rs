@@ -481,6 +481,11 @@ fn connections_are_spread_evenly_over_the_threads() {
 #[test]
 fn shutdown_answers_what_was_asked_and_closes() {
     let mut server = Harness::start();
+    // Threads that have been without connections before must not take that for the end.
+    drop([server.client(), server.client()]);
+    eventually("the first clients to be gone", || {
+        server.metrics().listeners()[0].accepted() == 2 && server.metrics().connections() == 0
+    });
     let mut client = server.client();
     let mut idle = server.client();
     idle.send(b"=idle");
