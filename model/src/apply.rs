@@ -243,8 +243,10 @@ impl MetadataImage {
     }
 
     fn broker_unregistered(&mut self, id: BrokerId, epoch: BrokerEpoch) -> Result<(), ApplyError> {
-        self.broker_fenced(id, epoch)?;
-        self.each_partition_of(id, |partition, _, _| partition.forget(id));
+        self.change_broker(id, epoch, |broker| broker.fenced = true)?;
+        self.each_partition_of(id, |partition, min_isr, eligible| {
+            partition.forget(id, min_isr, eligible);
+        });
         if let Some(broker) = Arc::make_mut(&mut self.brokers).remove(&id) {
             self.hash.toggle(broker.digest());
         }

@@ -17,6 +17,8 @@ pub mod frame;
 pub mod ids;
 pub mod image;
 pub mod partition;
+#[cfg(test)]
+mod random;
 pub mod record;
 pub mod snapshot;
 pub mod topic;

@@ -172,11 +172,13 @@ impl PartitionImage {
         }
     }
 
-    /// A broker is forgotten: nobody waits for it any more.
-    pub(crate) fn forget(&mut self, broker: BrokerId) {
+    /// A broker is forgotten: it is out, and nobody waits for it any more.
+    pub(crate) fn forget(&mut self, broker: BrokerId, min_isr: usize, eligible: impl Fn(BrokerId) -> bool) {
         let before = self.clone();
+        self.leave(broker, min_isr, eligible);
         self.elr.retain(|id| *id != broker);
         self.last_known_elr.retain(|id| *id != broker);
+        // One record, one step of the epochs.
         self.settle(&before);
     }
 

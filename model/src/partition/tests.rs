@@ -1,1 +1,76 @@
-//! Tests.
+//! Corners of the transitions that whole histories reach rarely.
+
+use super::*;
+
+fn ids(list: &[i32]) -> Vec<BrokerId> {
+    list.iter().copied().map(BrokerId).collect()
+}
+
+fn partition(replicas: &[i32], isr: &[i32], elr: &[i32], leader: Option<i32>) -> PartitionImage {
+    PartitionImage {
+        isr: ids(isr),
+        elr: ids(elr),
+        leader: leader.map(BrokerId),
+        ..PartitionImage::created(ids(replicas), |_| true)
+    }
+}
+
+#[test]
+fn a_topic_made_while_every_broker_is_fenced_waits_with_all_replicas_in_sync() {
+    let partition = PartitionImage::created(ids(&[0, 1]), |_| false);
+    assert_eq!((partition.leader, partition.isr), (None, ids(&[0, 1])));
+}
+
+#[test]
+fn an_elected_eligible_replica_becomes_the_isr_and_the_former_member_stays_eligible() {
+    let mut partition = partition(&[0, 1, 2], &[0], &[2], Some(0));
+    partition.leave(BrokerId(0), 2, |id| id == BrokerId(2));
+    assert_eq!(
+        (partition.leader, partition.isr, partition.elr),
+        (Some(BrokerId(2)), ids(&[2]), ids(&[0]))
+    );
+}
+
+#[test]
+fn an_isr_that_is_large_enough_needs_no_eligible_replicas() {
+    let mut partition = partition(&[0, 1, 2], &[0], &[1, 2], Some(0));
+    partition.change(
+        Change {
+            isr: Some(ids(&[0, 1])),
+            ..Change::default()
+        },
+        2,
+        |_| true,
+    );
+    assert_eq!((partition.isr, partition.elr), (ids(&[0, 1]), vec![]));
+}
+
+#[test]
+fn a_leader_outside_the_new_isr_is_replaced() {
+    let mut partition = partition(&[0, 1], &[0, 1], &[], Some(0));
+    partition.change(
+        Change {
+            isr: Some(ids(&[1])),
+            ..Change::default()
+        },
+        1,
+        |_| true,
+    );
+    assert_eq!(
+        (partition.leader, partition.leader_epoch),
+        (Some(BrokerId(1)), LeaderEpoch(1))
+    );
+}
+
+#[test]
+fn an_unclean_last_member_stays_only_while_nobody_else_could_be_better() {
+    let mut alone = partition(&[0, 1], &[0], &[], None);
+    alone.reincarnate(BrokerId(0), Restart::Unclean, 1, |_| false);
+    assert_eq!(alone.isr, ids(&[0]));
+    let mut not_alone = partition(&[0, 1], &[0], &[1], None);
+    not_alone.reincarnate(BrokerId(0), Restart::Unclean, 2, |_| false);
+    assert_eq!(
+        (not_alone.isr, not_alone.elr, not_alone.last_known_elr),
+        (vec![], ids(&[1]), ids(&[0]))
+    );
+}
