@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use crate::budget::Waiting;
-use crate::frames::{Assembly, BadLength, Handed};
+use crate::frames::{Assembly, BadLength, Bounds, Handed};
 use crate::io::Stream;
 use crate::metrics::ThreadMetrics;
 use crate::pulse::{Deadline, Pulse};
@@ -225,9 +225,7 @@ impl<H: RequestHandler> Connection<H> {
             return Ok(Received::Nothing);
         }
         if self.assembly.stopped() {
-            self.hand_over(|assembly, thread, hand_over| {
-                assembly.resume(thread.frame_limit(), &thread.shared.budget, hand_over)
-            })?;
+            self.hand_over(|assembly, bounds, hand_over| assembly.resume(bounds, hand_over))?;
             return Ok(Received::Bytes);
         }
         if self.assembly.large().is_some() {
@@ -248,9 +246,7 @@ impl<H: RequestHandler> Connection<H> {
             self.times.frame = thread.now();
         }
         let received = scratch.get_mut(..headroom + count).unwrap_or_default();
-        self.hand_over(|assembly, thread, hand_over| {
-            assembly.receive(received, thread.frame_limit(), &thread.shared.budget, hand_over)
-        })?;
+        self.hand_over(|assembly, bounds, hand_over| assembly.receive(received, bounds, hand_over))?;
         Ok(Received::Bytes)
     }
 
@@ -303,7 +299,7 @@ impl<H: RequestHandler> Connection<H> {
         &mut self,
         feed: impl FnOnce(
             &mut Assembly,
-            &Thread<H>,
+            Bounds<'_>,
             &mut dyn FnMut(&mut [crate::Frame<'_>]) -> Handed,
         ) -> Result<(), BadLength>,
     ) -> Result<(), End> {
@@ -329,7 +325,13 @@ impl<H: RequestHandler> Connection<H> {
                 stop: full || handled < frames.len(),
             }
         };
-        match feed(assembly, thread, &mut hand_over) {
+        let limit = thread.frame_limit();
+        let bounds = Bounds {
+            limit,
+            limit_of: &|start| thread.shared.handler.frame_limit(start, limit),
+            budget: &thread.shared.budget,
+        };
+        match feed(assembly, bounds, &mut hand_over) {
             Ok(()) => Ok(()),
             // Answers to what came before still leave.
             Err(bad) if self.responses.has_something_to_say() => {

@@ -16,6 +16,17 @@ const LEAST_BUFFER: usize = 64 << 10;
 /// Frames handed over in one call. More arrive in one receive only if they are tiny.
 const FRAMES: usize = 64;
 
+/// What bounds the frames of a connection.
+#[derive(Clone, Copy)]
+pub(crate) struct Bounds<'a> {
+    /// Longest frame of any kind.
+    pub(crate) limit: usize,
+    /// Longest frame that begins with these bytes.
+    pub(crate) limit_of: &'a dyn Fn(&[u8]) -> usize,
+    /// Memory for large ones.
+    pub(crate) budget: &'a MemoryBudget,
+}
+
 /// A frame length that is negative or above the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BadLength {
@@ -73,22 +84,20 @@ impl Assembly {
     pub(crate) fn receive(
         &mut self,
         buffer: &mut [u8],
-        limit: usize,
-        budget: &MemoryBudget,
+        bounds: Bounds<'_>,
         hand_over: impl FnMut(&mut [Frame<'_>]) -> Handed,
     ) -> Result<(), BadLength> {
         if let Some(room) = buffer.get_mut(..self.stash.len()) {
             room.copy_from_slice(&self.stash);
         }
         self.stash = Vec::new();
-        self.hand_over(buffer, limit, budget, hand_over)
+        self.hand_over(buffer, bounds, hand_over)
     }
 
     /// Hands over frames that had to wait.
     pub(crate) fn resume(
         &mut self,
-        limit: usize,
-        budget: &MemoryBudget,
+        bounds: Bounds<'_>,
         mut hand_over: impl FnMut(&mut [Frame<'_>]) -> Handed,
     ) -> Result<(), BadLength> {
         self.stopped = false;
@@ -99,7 +108,7 @@ impl Assembly {
             }
         }
         let mut buffer = std::mem::take(&mut self.stash);
-        self.hand_over(&mut buffer, limit, budget, hand_over)
+        self.hand_over(&mut buffer, bounds, hand_over)
     }
 
     /// Hands over the large frame if it is whole.
@@ -120,14 +129,13 @@ impl Assembly {
     fn hand_over(
         &mut self,
         buffer: &mut [u8],
-        limit: usize,
-        budget: &MemoryBudget,
+        bounds: Bounds<'_>,
         mut hand_over: impl FnMut(&mut [Frame<'_>]) -> Handed,
     ) -> Result<(), BadLength> {
         let mut at = 0;
         loop {
             let rest = buffer.get_mut(at..).unwrap_or_default();
-            let (mut frames, count, end) = split(rest, limit);
+            let (mut frames, count, end) = split(rest, bounds.limit);
             if count == 0 {
                 break;
             }
@@ -148,9 +156,15 @@ impl Assembly {
             }
         }
         let rest = buffer.get(at..).unwrap_or_default();
-        match declared(rest, limit)? {
-            Some(declared) if rest.len() > STASH => {
-                self.large = Some(Large::begin(declared, rest.get(PREFIX..).unwrap_or_default(), budget));
+        match declared(rest, bounds.limit)? {
+            Some(length) if rest.len() > STASH => {
+                let body = rest.get(PREFIX..).unwrap_or_default();
+                if length > (bounds.limit_of)(body) {
+                    return Err(BadLength {
+                        declared: length as i32,
+                    });
+                }
+                self.large = Some(Large::begin(length, body, bounds.budget));
             }
             _ => self.stash = rest.to_vec(),
         }

@@ -14,6 +14,15 @@ pub trait RequestHandler: Send + Sync + 'static {
     /// A connection was accepted; nothing was received yet.
     fn connected(&self, info: &ConnectionInfo) -> Self::Connection;
 
+    /// Longest frame of the kind that begins with `start`, at most `limit`, the limit of all frames.
+    ///
+    /// Asked once for each large frame, with its first few KiB and before more memory is taken for it: a
+    /// request that is decoded into structures costs many times its length, and few are ever large.
+    fn frame_limit(&self, start: &[u8], limit: usize) -> usize {
+        let _ = start;
+        limit
+    }
+
     /// Handles frames that arrived together, in their order, and returns how many it handled.
     ///
     /// Every handled frame is answered by exactly one `push` on `responses`, in the order of the frames.

@@ -127,6 +127,16 @@ fn a_frame_above_the_limit_or_below_zero_closes_its_connection_only() {
 }
 
 #[test]
+fn a_kind_of_frame_may_have_a_lower_limit() {
+    let server = Harness::start();
+    let mut client = server.client();
+    client.write(&(2_i32 << 20).to_be_bytes());
+    client.write(&[b's'; 10_000]);
+    assert!(client.is_closed());
+    assert_eq!(server.metrics().receiving_bytes(), 0);
+}
+
+#[test]
 fn the_frame_limit_can_be_raised_while_clients_are_connected() {
     let server = Harness::with(|config| config.frame_limit.store(100, Ordering::Relaxed));
     let mut client = server.client();

@@ -52,9 +52,14 @@ impl Reader {
             }
             Handed { handled, stop: false }
         };
+        let bounds = Bounds {
+            limit: LIMIT,
+            limit_of: &|_| LIMIT,
+            budget: &self.budget,
+        };
         while !wire.is_empty() || self.assembly.stopped() {
             if self.assembly.stopped() {
-                self.assembly.resume(LIMIT, &self.budget, &mut hand_over)?;
+                self.assembly.resume(bounds, &mut hand_over)?;
             } else if let Some(large) = self.assembly.large() {
                 let Ok((buffer, room)) = large.room() else {
                     panic!("the budget is ample")
@@ -68,7 +73,7 @@ impl Reader {
                 let piece = wire.split_off(..count).unwrap();
                 let received = &mut self.scratch[..headroom + count];
                 received[headroom..].copy_from_slice(piece);
-                self.assembly.receive(received, LIMIT, &self.budget, &mut hand_over)?;
+                self.assembly.receive(received, bounds, &mut hand_over)?;
             }
         }
         Ok(())
