@@ -86,11 +86,25 @@ prometheus_up() {
   proxy=$(python3 "$E2E/clients/addresses.py")
   address=$(python3 "$E2E/clients/addresses.py")
   start kubectl-proxy kubectl proxy --port "${proxy#*:}"
-  sed "s/@PROXY@/${proxy#*:}/" "$E2E/demo/prometheus.yaml" > "$RUN/prometheus.yaml"
+  cp "$E2E/demo/prometheus.yaml" "$RUN/prometheus.yaml"
+  scrape_targets "$proxy" > "$RUN/targets.json"
   rm -rf "$RUN/prometheus"
   start prometheus prometheus --config.file "$RUN/prometheus.yaml" --storage.tsdb.path "$RUN/prometheus" --web.listen-address "$address" --log.level warn
   printf '%s\n' "$address" > "$RUN/prometheus.address"
   wait_for 20 "Prometheus (see $RUN/prometheus.log)" curl -sf "http://$address/-/ready"
+}
+
+# scrape_targets PROXY: the brokers' pods as Prometheus' targets. Their names do not change, so the list is made once.
+scrape_targets() {
+  k get pods -l "app.kubernetes.io/name=barnabas-broker" -o json | python3 -c '
+import json, sys
+proxy = sys.argv[1]
+pods = [pod["metadata"] for pod in json.load(sys.stdin)["items"]]
+path = "/api/v1/namespaces/{}/pods/{}:9404/proxy/metrics"
+print(json.dumps([
+    {"targets": [proxy], "labels": {"pod": pod["name"], "__metrics_path__": path.format(pod["namespace"], pod["name"])}}
+    for pod in pods
+]))' "$1"
 }
 
 prometheus_down() {

@@ -33,11 +33,6 @@ main() {
   closing_line
 }
 
-try() {
-  [[ "$1" =~ ${ONLY:-.} ]] || return 0
-  verdict "$@" || true
-}
-
 tools() {
   debian_packages kcat strace || return 1
   BROKER=${BARNABAS_BROKER:-${BARNABAS_BIN:+$BARNABAS_BIN/broker}}

@@ -26,13 +26,13 @@ main() {
   fi
   trap clean_up EXIT
 
-  verdict "three nodes are Ready" use_a_cluster || fatal
-  use_cluster > /dev/null || fatal
-  verdict "the images are built and loaded" images || fatal
+  verdict_or_end "three nodes are Ready" use_a_cluster
+  use_cluster > /dev/null || exit 1
+  verdict_or_end "the images are built and loaded" images
   [ -n "${BARNABAS_BIN:-}" ] || BARNABAS_BIN=${CARGO_TARGET_DIR:-$REPOSITORY/target}/x86_64-unknown-linux-gnu/release
-  client_libraries || fatal
-  verdict "the operator's chart installs with two replicas" operator_installs || fatal
-  verdict "three brokers are Ready within 60 s of helm install" cluster_installs || fatal
+  PYTHON=$("$E2E/clients/python.sh") || exit 1
+  verdict_or_end "the operator's chart installs with two replicas" operator_installs
+  verdict_or_end "three brokers are Ready within 60 s of helm install" cluster_installs
   k get pods -o wide >&2
 
   try "a Topic with 12 partitions has 4 leaders on each broker" leaders_are_spread
@@ -52,16 +52,6 @@ main() {
   try "kubectl delete of Cluster, then Topics: nothing hangs, and the data is there again" delete_cluster_then_topics
   try "kubectl delete of a Topic under Delete takes its data, and under Retain leaves it" topic_deletion
   closing_line
-}
-
-try() {
-  [[ "$1" =~ ${ONLY:-.} ]] || return 0
-  verdict "$@" || true
-}
-
-fatal() {
-  closing_line
-  exit 1
 }
 
 clean_up() {
@@ -94,10 +84,6 @@ diagnose() {
     echo "== $CLUSTER-$log"
     k logs "$CLUSTER-$log" --tail 60
   done
-}
-
-client_libraries() {
-  PYTHON=$("$E2E/clients/python.sh") || return 1
 }
 
 use_a_cluster() {

@@ -4,11 +4,13 @@
 PASSED=0 FAILED=0 SKIPPED=0
 
 # verdict WHAT COMMAND...: runs the command apart, with `set -e`; its last line becomes the figure or the reason.
+# Call it as a plain command: after `if`, or before `||`, bash ignores `set -e` in all that is called from there. VERDICT is its exit code.
 verdict() {
-  local what=$1 output status=0 last
+  local what=$1 output status last
   shift
   output=$(mktemp)
-  ( set -euo pipefail; "$@" ) > "$output" 2>&1 || status=$?
+  ( set -euo pipefail; "$@" ) > "$output" 2>&1
+  status=$?
   sed 's/^/    /' "$output" >&2
   last=$(grep -v '^[[:space:]]*$' "$output" | tail -n 1)
   rm -f "$output"
@@ -19,7 +21,19 @@ verdict() {
     FAILED=$((FAILED + 1))
     printf 'not ok - %s: %s\n' "$what" "${last:-exit code $status}"
   fi
-  return "$status"
+  VERDICT=$status
+}
+
+# verdict_or_end WHAT COMMAND...: what follows makes no sense without it.
+verdict_or_end() {
+  verdict "$@"
+  [ "$VERDICT" -eq 0 ] || { closing_line; exit 1; }
+}
+
+# try WHAT COMMAND...: a verdict, if its name matches the pattern ONLY.
+try() {
+  [[ "$1" =~ ${ONLY:-.} ]] || return 0
+  verdict "$@"
 }
 
 skip() {
