@@ -53,7 +53,10 @@ impl Authority {
         params.distinguished_name = named("Barnabas control authority");
         valid(&mut params, now, AUTHORITY_YEARS);
         let certificate = params.self_signed(&key)?;
-        Ok(Self { certificate_pem: certificate.pem(), key_pem: key.serialize_pem() })
+        Ok(Self {
+            certificate_pem: certificate.pem(),
+            key_pem: key.serialize_pem(),
+        })
     }
 
     /// The authority of this operator: the one in the Secret, made if there is none.
@@ -78,7 +81,12 @@ impl Authority {
 
     /// A server certificate for this replica. Brokers always verify [`CONTROL_SERVER_NAME`], because they
     /// dial replicas by address too; the other names are for people with a gRPC client.
-    pub fn sign_server(&self, names: &[String], address: Option<IpAddr>, now: Timestamp) -> Result<ServerIdentity, OperatorError> {
+    pub fn sign_server(
+        &self,
+        names: &[String],
+        address: Option<IpAddr>,
+        now: Timestamp,
+    ) -> Result<ServerIdentity, OperatorError> {
         let issuer = Issuer::from_ca_cert_pem(&self.certificate_pem, KeyPair::from_pem(&self.key_pem)?)?;
         let key = KeyPair::generate()?;
         let mut all = vec![CONTROL_SERVER_NAME.to_owned()];
@@ -90,7 +98,10 @@ impl Authority {
         params.distinguished_name = named(CONTROL_SERVER_NAME);
         valid(&mut params, now, SERVER_YEARS);
         let certificate = params.signed_by(&key, &issuer)?;
-        Ok(ServerIdentity { certificate_pem: certificate.pem(), key_pem: key.serialize_pem() })
+        Ok(ServerIdentity {
+            certificate_pem: certificate.pem(),
+            key_pem: key.serialize_pem(),
+        })
     }
 
     fn from_secret(secret: &Secret) -> Result<Self, OperatorError> {
@@ -99,20 +110,32 @@ impl Authority {
             bytes.and_then(|bytes| String::from_utf8(bytes.0.clone()).ok())
         };
         match (text(CERTIFICATE), text(KEY)) {
-            (Some(certificate_pem), Some(key_pem)) => Ok(Self { certificate_pem, key_pem }),
+            (Some(certificate_pem), Some(key_pem)) => Ok(Self {
+                certificate_pem,
+                key_pem,
+            }),
             _ => Err(OperatorError::BadAuthority),
         }
     }
 
     fn to_secret(&self) -> Secret {
-        let mut secret = Secret { type_: Some("kubernetes.io/tls".to_owned()), ..Default::default() };
+        let mut secret = Secret {
+            type_: Some("kubernetes.io/tls".to_owned()),
+            ..Default::default()
+        };
         secret.metadata.name = Some(SECRET.to_owned());
         secret.metadata.labels = Some(BTreeMap::from([
             ("app.kubernetes.io/part-of".to_owned(), "barnabas".to_owned()),
-            ("app.kubernetes.io/managed-by".to_owned(), "barnabas-operator".to_owned()),
+            (
+                "app.kubernetes.io/managed-by".to_owned(),
+                "barnabas-operator".to_owned(),
+            ),
         ]));
         secret.data = Some(BTreeMap::from([
-            (CERTIFICATE.to_owned(), ByteString(self.certificate_pem.clone().into_bytes())),
+            (
+                CERTIFICATE.to_owned(),
+                ByteString(self.certificate_pem.clone().into_bytes()),
+            ),
             (KEY.to_owned(), ByteString(self.key_pem.clone().into_bytes())),
         ]));
         secret
@@ -130,8 +153,16 @@ fn valid(params: &mut CertificateParams, now: Timestamp, years: i64) {
     let today = now.to_zoned(TimeZone::UTC).date();
     let first = today.saturating_sub(1.day());
     let last = today.saturating_add(years.years());
-    params.not_before = date_time_ymd(first.year().into(), first.month().unsigned_abs(), first.day().unsigned_abs());
-    params.not_after = date_time_ymd(last.year().into(), last.month().unsigned_abs(), last.day().unsigned_abs());
+    params.not_before = date_time_ymd(
+        first.year().into(),
+        first.month().unsigned_abs(),
+        first.day().unsigned_abs(),
+    );
+    params.not_after = date_time_ymd(
+        last.year().into(),
+        last.month().unsigned_abs(),
+        last.day().unsigned_abs(),
+    );
 }
 
 #[cfg(test)]
@@ -142,7 +173,11 @@ mod tests {
     fn a_server_certificate_is_signed_by_an_authority_that_was_stored_and_read_back() {
         let authority = Authority::generate(Timestamp::now()).unwrap();
         let stored = Authority::from_secret(&authority.to_secret()).unwrap();
-        let server = stored.sign_server(&["operator.example".to_owned()], Some([10, 0, 0, 7].into()), Timestamp::now());
+        let server = stored.sign_server(
+            &["operator.example".to_owned()],
+            Some([10, 0, 0, 7].into()),
+            Timestamp::now(),
+        );
         let server = server.unwrap();
         assert!(server.certificate_pem.starts_with("-----BEGIN CERTIFICATE-----"));
         assert_ne!(server.certificate_pem, stored.certificate_pem);
@@ -152,6 +187,9 @@ mod tests {
     fn a_secret_without_its_key_is_refused() {
         let mut secret = Authority::generate(Timestamp::now()).unwrap().to_secret();
         secret.data.as_mut().unwrap().remove(KEY);
-        assert!(matches!(Authority::from_secret(&secret), Err(OperatorError::BadAuthority)));
+        assert!(matches!(
+            Authority::from_secret(&secret),
+            Err(OperatorError::BadAuthority)
+        ));
     }
 }

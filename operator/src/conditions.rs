@@ -53,23 +53,43 @@ pub struct Statement {
 impl Statement {
     /// It is so.
     pub fn yes(kind: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { kind, status: Some(true), reason, message: message.into() }
+        Self {
+            kind,
+            status: Some(true),
+            reason,
+            message: message.into(),
+        }
     }
 
     /// It is not so.
     pub fn no(kind: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { kind, status: Some(false), reason, message: message.into() }
+        Self {
+            kind,
+            status: Some(false),
+            reason,
+            message: message.into(),
+        }
     }
 
     /// Nobody knows yet.
     pub fn unknown(kind: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { kind, status: None, reason, message: message.into() }
+        Self {
+            kind,
+            status: None,
+            reason,
+            message: message.into(),
+        }
     }
 }
 
 /// The conditions after `statement`: its transition time moves only when its status does, so that an
 /// unchanged truth leaves the object unchanged.
-pub fn state(mut conditions: Vec<Condition>, statement: &Statement, generation: Option<i64>, now: Timestamp) -> Vec<Condition> {
+pub fn state(
+    mut conditions: Vec<Condition>,
+    statement: &Statement,
+    generation: Option<i64>,
+    now: Timestamp,
+) -> Vec<Condition> {
     let status = match statement.status {
         Some(true) => "True",
         Some(false) => "False",
@@ -83,9 +103,16 @@ pub fn state(mut conditions: Vec<Condition>, statement: &Statement, generation: 
         observed_generation: generation,
         last_transition_time: since,
     };
-    match conditions.iter_mut().find(|condition| condition.type_ == statement.kind) {
+    match conditions
+        .iter_mut()
+        .find(|condition| condition.type_ == statement.kind)
+    {
         Some(old) => {
-            let since = if old.status == status { old.last_transition_time.clone() } else { whole_second(now) };
+            let since = if old.status == status {
+                old.last_transition_time.clone()
+            } else {
+                whole_second(now)
+            };
             *old = fresh(since);
         }
         None => conditions.push(fresh(whole_second(now))),
@@ -132,17 +159,37 @@ mod tests {
 
     #[test]
     fn the_transition_time_moves_only_with_the_status() {
-        let mut conditions = state(Vec::new(), &Statement::unknown(READY, reasons::PENDING, ""), None, second(10));
-        conditions = state(conditions, &Statement::unknown(READY, reasons::REFUSED, "no"), None, second(20));
+        let mut conditions = state(
+            Vec::new(),
+            &Statement::unknown(READY, reasons::PENDING, ""),
+            None,
+            second(10),
+        );
+        conditions = state(
+            conditions,
+            &Statement::unknown(READY, reasons::REFUSED, "no"),
+            None,
+            second(20),
+        );
         assert_eq!(conditions[0].last_transition_time.0, second(10));
-        conditions = state(conditions, &Statement::no(READY, reasons::REFUSED, "no"), None, second(30));
+        conditions = state(
+            conditions,
+            &Statement::no(READY, reasons::REFUSED, "no"),
+            None,
+            second(30),
+        );
         assert_eq!(conditions[0].last_transition_time.0, second(30));
         assert_eq!(conditions.len(), 1);
     }
 
     #[test]
     fn a_long_message_is_cut_at_a_character() {
-        let conditions = state(Vec::new(), &Statement::no(READY, reasons::REFUSED, "ä".repeat(4000)), None, second(1));
+        let conditions = state(
+            Vec::new(),
+            &Statement::no(READY, reasons::REFUSED, "ä".repeat(4000)),
+            None,
+            second(1),
+        );
         assert!(conditions[0].message.len() <= MESSAGE);
         assert!(conditions[0].message.ends_with("..."));
     }

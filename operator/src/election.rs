@@ -52,7 +52,10 @@ impl Election {
     /// Stands until `stop`, saying in `leads` whether decisions may be made. Gives the Lease back at the end, after
     /// `idle` says that nothing is being decided any more.
     pub async fn run(mut self, leads: watch::Sender<bool>, idle: impl Future<Output = ()>, stop: CancellationToken) {
-        let mut changes = self.watches.hub.subscribe(&self.names, crate::hub::Kind::ControllerLease);
+        let mut changes = self
+            .watches
+            .hub
+            .subscribe(&self.names, crate::hub::Kind::ControllerLease);
         while !stop.is_cancelled() {
             let step = match self.elector.next(self.now()) {
                 Some(step) => step,
@@ -82,8 +85,10 @@ impl Election {
 
     /// The cache says when to try; [`Self::write`] succeeds only on what was read.
     fn look(&mut self) -> Step {
-        self.lease =
-            self.watches.lease(&self.names.namespace, &self.names.controller_lease()).map(|lease| (*lease).clone());
+        self.lease = self
+            .watches
+            .lease(&self.names.namespace, &self.names.controller_lease())
+            .map(|lease| (*lease).clone());
         let record = self.lease.as_ref().map(record);
         let now = self.now();
         self.elector.observe(now, record)
@@ -100,7 +105,8 @@ impl Election {
             Ok(Err(error)) => return self.failed(leads, &error.to_string()),
             Err(_) => return self.failed(leads, "no answer in time"),
         };
-        self.elector.written(begun, written.metadata.resource_version.clone().unwrap_or_default());
+        self.elector
+            .written(begun, written.metadata.resource_version.clone().unwrap_or_default());
         self.lease = Some(written);
         if !held {
             info!(cluster = %self.names.cluster, namespace = %self.names.namespace, "won the Lease");
@@ -158,7 +164,11 @@ impl Election {
         };
         let mut lease = old.clone();
         lease.metadata.managed_fields = None;
-        lease.metadata.labels.get_or_insert_default().insert(CLUSTER_LABEL.to_owned(), self.names.cluster.clone());
+        lease
+            .metadata
+            .labels
+            .get_or_insert_default()
+            .insert(CLUSTER_LABEL.to_owned(), self.names.cluster.clone());
         lease.spec = Some(self.spec(old.spec.as_ref(), now));
         self.leases.replace(&name, &PostParams::default(), &lease).await
     }
@@ -169,10 +179,18 @@ impl Election {
         LeaseSpec {
             holder_identity: Some(self.identity.clone()),
             lease_duration_seconds: Some(LEASE_DURATION.as_secs() as i32),
-            acquire_time: if same { old.and_then(|old| old.acquire_time.clone()) } else { Some(now.clone()) },
+            acquire_time: if same {
+                old.and_then(|old| old.acquire_time.clone())
+            } else {
+                Some(now.clone())
+            },
             renew_time: Some(now),
             // For readers only: the controller epoch comes from the metadata log.
-            lease_transitions: Some(if same { transitions } else { transitions.saturating_add(1) }),
+            lease_transitions: Some(if same {
+                transitions
+            } else {
+                transitions.saturating_add(1)
+            }),
             ..LeaseSpec::default()
         }
     }
@@ -209,7 +227,10 @@ pub fn parse_holder(holder: &str) -> Option<(&str, &str)> {
 
 fn record(lease: &Lease) -> Record {
     let holder = lease.spec.as_ref().and_then(|spec| spec.holder_identity.clone());
-    Record { holder: holder.unwrap_or_default(), version: lease.metadata.resource_version.clone().unwrap_or_default() }
+    Record {
+        holder: holder.unwrap_or_default(),
+        version: lease.metadata.resource_version.clone().unwrap_or_default(),
+    }
 }
 
 #[cfg(test)]
@@ -218,8 +239,14 @@ mod tests {
 
     #[test]
     fn a_holder_says_where_its_controller_listens() {
-        assert_eq!(parse_holder("operator-0_4711_10.1.2.3:9405"), Some(("operator-0", "10.1.2.3:9405")));
-        assert_eq!(parse_holder("operator-0_4711_[fd00::1]:9405"), Some(("operator-0", "[fd00::1]:9405")));
+        assert_eq!(
+            parse_holder("operator-0_4711_10.1.2.3:9405"),
+            Some(("operator-0", "10.1.2.3:9405"))
+        );
+        assert_eq!(
+            parse_holder("operator-0_4711_[fd00::1]:9405"),
+            Some(("operator-0", "[fd00::1]:9405"))
+        );
         assert_eq!(parse_holder("somebody"), None);
         assert_eq!(parse_holder(""), None);
     }

@@ -62,17 +62,25 @@ pub struct Elector {
 impl Elector {
     /// An elector that holds nothing. `identity` must differ between any two processes.
     pub fn new(identity: impl Into<String>) -> Self {
-        Self { identity: identity.into(), seen: None, renewed: None }
+        Self {
+            identity: identity.into(),
+            seen: None,
+            renewed: None,
+        }
     }
 
     /// Whether decisions may be made at `now`.
     pub fn holds(&self, now: Duration) -> bool {
-        self.renewed.is_some_and(|renewed| now.saturating_sub(renewed) < GIVE_UP_AFTER)
+        self.renewed
+            .is_some_and(|renewed| now.saturating_sub(renewed) < GIVE_UP_AFTER)
     }
 
     /// The holder last seen, for hints to brokers.
     pub fn holder(&self) -> Option<&str> {
-        self.seen.as_ref().map(|(record, _)| record.holder.as_str()).filter(|holder| !holder.is_empty())
+        self.seen
+            .as_ref()
+            .map(|(record, _)| record.holder.as_str())
+            .filter(|holder| !holder.is_empty())
     }
 
     /// A read of the Lease arrived; `None` means that there is none.
@@ -102,7 +110,13 @@ impl Elector {
 
     /// A write of ours succeeded; `begun` is when it was sent, which is when the others' clocks may start.
     pub fn written(&mut self, begun: Duration, version: String) {
-        self.seen = Some((Record { holder: self.identity.clone(), version }, begun));
+        self.seen = Some((
+            Record {
+                holder: self.identity.clone(),
+                version,
+            },
+            begun,
+        ));
         self.renewed = Some(begun);
     }
 
@@ -135,7 +149,11 @@ impl Elector {
     }
 
     fn lost_or(&mut self, _now: Duration, by: String, step: Step) -> Step {
-        if self.renewed.take().is_some() { Step::StepDown(Lost::Taken { by }) } else { step }
+        if self.renewed.take().is_some() {
+            Step::StepDown(Lost::Taken { by })
+        } else {
+            step
+        }
     }
 }
 
@@ -144,7 +162,10 @@ mod tests {
     use super::*;
 
     fn record(holder: &str, version: u32) -> Record {
-        Record { holder: holder.to_owned(), version: version.to_string() }
+        Record {
+            holder: holder.to_owned(),
+            version: version.to_string(),
+        }
     }
 
     fn at(seconds: u64) -> Duration {
@@ -169,7 +190,10 @@ mod tests {
     fn each_change_starts_the_wait_anew() {
         let mut elector = Elector::new("a");
         for second in 0..60 {
-            assert!(matches!(elector.observe(at(second), Some(record("b", second as u32 / 9))), Step::Wait(_)));
+            assert!(matches!(
+                elector.observe(at(second), Some(record("b", second as u32 / 9))),
+                Step::Wait(_)
+            ));
         }
     }
 

@@ -85,7 +85,10 @@ impl BrokerIdentity {
 impl TokenVerifier {
     /// A verifier with no keys yet.
     pub fn new(client: Client) -> Self {
-        Self { client, keys: Arc::default() }
+        Self {
+            client,
+            keys: Arc::default(),
+        }
     }
 
     /// Fetches the keys, so that the first broker does not wait for them.
@@ -117,15 +120,23 @@ impl TokenVerifier {
 
     async fn key(&self, kid: &str) -> Option<DecodingKey> {
         let keys = self.keys.lock().await;
-        keys.set.as_ref()?.find(kid).and_then(|jwk| DecodingKey::from_jwk(jwk).ok())
+        keys.set
+            .as_ref()?
+            .find(kid)
+            .and_then(|jwk| DecodingKey::from_jwk(jwk).ok())
     }
 
     async fn refresh(&self) -> Result<(), OperatorError> {
         let mut keys = self.keys.lock().await;
-        if keys.fetched.is_some_and(|fetched| fetched.elapsed() < REFRESH_AT_MOST_EVERY) {
+        if keys
+            .fetched
+            .is_some_and(|fetched| fetched.elapsed() < REFRESH_AT_MOST_EVERY)
+        {
             return Ok(());
         }
-        let request = http::Request::get("/openid/v1/jwks").body(Vec::new()).map_err(kube::Error::HttpError)?;
+        let request = http::Request::get("/openid/v1/jwks")
+            .body(Vec::new())
+            .map_err(kube::Error::HttpError)?;
         let set: JwkSet = self.client.request(request).await?;
         debug!(keys = set.keys.len(), "token signing keys fetched");
         keys.set = Some(set);
@@ -139,9 +150,13 @@ impl TokenVerifier {
 fn identity(token: &str, algorithm: Algorithm, key: &DecodingKey) -> Result<BrokerIdentity, TokenError> {
     let mut validation = Validation::new(algorithm);
     validation.set_audience(&[CONTROL_AUDIENCE]);
-    let claims =
-        decode::<Claims>(token, key, &validation).map_err(|error| TokenError::Invalid(error.to_string()))?.claims.kubernetes;
-    let pod = claims.pod.ok_or_else(|| TokenError::Invalid("it was not made for a pod".to_owned()))?;
+    let claims = decode::<Claims>(token, key, &validation)
+        .map_err(|error| TokenError::Invalid(error.to_string()))?
+        .claims
+        .kubernetes;
+    let pod = claims
+        .pod
+        .ok_or_else(|| TokenError::Invalid("it was not made for a pod".to_owned()))?;
     Ok(BrokerIdentity {
         namespace: claims.namespace,
         service_account: claims.serviceaccount.name,

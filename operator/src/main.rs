@@ -1,3 +1,56 @@
 //! The operator program.
 
-fn main() {}
+use std::io::{IsTerminal as _, Write as _};
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use operator::args::{Cli, Command};
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Crds => print_crds(),
+        Command::Run(args) => start(&args.log).and_then(|runtime| Ok(runtime.block_on(operator::run::run(*args))?)),
+        Command::Cleanup(args) => {
+            start(&args.log).and_then(|runtime| Ok(runtime.block_on(operator::cleanup::cleanup(&args))?))
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("operator: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print_crds() -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    for definition in crds::definitions() {
+        writeln!(out, "---")?;
+        out.write_all(definition.to_yaml().map_err(anyhow::Error::msg)?.as_bytes())?;
+    }
+    Ok(())
+}
+
+fn start(log: &str) -> anyhow::Result<tokio::runtime::Runtime> {
+    let filter = EnvFilter::try_new(log)?;
+    if std::io::stderr().is_terminal() {
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .init();
+    } else {
+        tracing_subscriber::fmt()
+            .json()
+            .flatten_event(true)
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .init();
+    }
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .map_err(|_| anyhow::anyhow!("a cryptography provider is installed already"))?;
+    // Everything here waits for the network: one thread is enough, and small.
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
+}

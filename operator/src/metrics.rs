@@ -50,14 +50,26 @@ impl Metrics {
                 "Reconciliations by kind and result",
                 &["kind", "result"],
             )?,
-            status_writes: counter("barnabas_operator_status_writes_total", "Status writes by kind", &["kind"])?,
+            status_writes: counter(
+                "barnabas_operator_status_writes_total",
+                "Status writes by kind",
+                &["kind"],
+            )?,
             watch_restarts: counter(
                 "barnabas_operator_watch_restarts_total",
                 "Watches that broke and began again, by kind",
                 &["kind"],
             )?,
-            leads: gauge("barnabas_operator_is_leader", "1 for each cluster that this replica leads", cluster)?,
-            controller_epoch: gauge("barnabas_controller_epoch", "Controller epoch of the clusters led here", cluster)?,
+            leads: gauge(
+                "barnabas_operator_is_leader",
+                "1 for each cluster that this replica leads",
+                cluster,
+            )?,
+            controller_epoch: gauge(
+                "barnabas_controller_epoch",
+                "Controller epoch of the clusters led here",
+                cluster,
+            )?,
             metadata_bytes: counter(
                 "barnabas_metadata_log_written_bytes_total",
                 "Bytes written to the metadata log and its snapshots",

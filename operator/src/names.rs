@@ -33,7 +33,10 @@ pub struct ClusterNames {
 impl ClusterNames {
     /// Names of `namespace/cluster`.
     pub fn new(namespace: &str, cluster: &str) -> Self {
-        Self { namespace: namespace.to_owned(), cluster: cluster.to_owned() }
+        Self {
+            namespace: namespace.to_owned(),
+            cluster: cluster.to_owned(),
+        }
     }
 
     /// Headless Service behind the brokers' own names.
@@ -68,7 +71,11 @@ impl ClusterNames {
 
     /// Broker of a Lease of that name, if it is one of this cluster's.
     pub fn broker_of_lease(&self, lease: &str) -> Option<i32> {
-        lease.strip_prefix(&self.cluster)?.strip_prefix("-broker-")?.parse().ok()
+        lease
+            .strip_prefix(&self.cluster)?
+            .strip_prefix("-broker-")?
+            .parse()
+            .ok()
     }
 
     /// Lease of the controller.
@@ -90,7 +97,10 @@ impl ClusterNames {
     pub fn labels(&self) -> BTreeMap<String, String> {
         let mut labels = self.selector();
         labels.insert("app.kubernetes.io/part-of".to_owned(), "barnabas".to_owned());
-        labels.insert("app.kubernetes.io/managed-by".to_owned(), "barnabas-operator".to_owned());
+        labels.insert(
+            "app.kubernetes.io/managed-by".to_owned(),
+            "barnabas-operator".to_owned(),
+        );
         labels
     }
 
@@ -107,7 +117,11 @@ impl ClusterNames {
 
     /// [`ClusterNames::selector`] as the text of a label selector.
     pub fn selector_text(&self) -> String {
-        let pairs: Vec<String> = self.selector().iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let pairs: Vec<String> = self
+            .selector()
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
         pairs.join(",")
     }
 }
@@ -115,7 +129,11 @@ impl ClusterNames {
 /// Name of the Topic object for a topic that came in through the Kafka protocol: the topic's own name
 /// where Kubernetes allows it, otherwise a readable slug and a hash that keeps two topics apart.
 pub fn topic_object(cluster: &str, topic: &str) -> String {
-    if is_object_name(topic) { topic.to_owned() } else { hashed_topic_object(cluster, topic) }
+    if is_object_name(topic) {
+        topic.to_owned()
+    } else {
+        hashed_topic_object(cluster, topic)
+    }
 }
 
 /// The name with the hash, for a topic whose own name is illegal or taken by another cluster's Topic.
@@ -123,13 +141,23 @@ pub fn hashed_topic_object(cluster: &str, topic: &str) -> String {
     let slug: String = topic
         .chars()
         .map(|c| c.to_ascii_lowercase())
-        .map(|c| if c.is_ascii_lowercase() || c.is_ascii_digit() { c } else { '-' })
+        .map(|c| {
+            if c.is_ascii_lowercase() || c.is_ascii_digit() {
+                c
+            } else {
+                '-'
+            }
+        })
         .take(SLUG)
         .collect();
     let slug = slug.trim_matches('-');
     let digest = Sha256::digest(format!("{cluster}/{topic}"));
     let hash: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-    if slug.is_empty() { format!("topic-{hash}") } else { format!("{slug}-{hash}") }
+    if slug.is_empty() {
+        format!("topic-{hash}")
+    } else {
+        format!("{slug}-{hash}")
+    }
 }
 
 /// Whether a topic name is a DNS subdomain, as object names must be.
@@ -140,7 +168,9 @@ fn is_object_name(name: &str) -> bool {
             let bytes = label.as_bytes();
             edge(bytes.first())
                 && edge(bytes.last())
-                && bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-')
+                && bytes
+                    .iter()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-')
         })
 }
 
@@ -154,7 +184,10 @@ mod tests {
         assert_eq!(names.broker_of_lease(&names.broker_lease(12)), Some(12));
         assert_eq!(names.broker_of_lease("castle-controller"), None);
         assert_eq!(names.broker_of_lease("castle-two-broker-1"), None);
-        assert_eq!(ClusterNames::new("mail", "castle-two").broker_of_lease("castle-two-broker-1"), Some(1));
+        assert_eq!(
+            ClusterNames::new("mail", "castle-two").broker_of_lease("castle-two-broker-1"),
+            Some(1)
+        );
     }
 
     #[test]

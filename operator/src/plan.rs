@@ -37,15 +37,18 @@ pub fn plan<'a>(desired: &'a [Desired], observed: &[Option<DynamicObject>]) -> V
 /// Whether every field of `desired` is in `observed` with the same value.
 pub fn covers(observed: &Value, desired: &Value) -> bool {
     match (observed, desired) {
-        (Value::Object(observed), Value::Object(desired)) => desired
-            .iter()
-            .all(|(key, wanted)| match observed.get(key) {
+        (Value::Object(observed), Value::Object(desired)) => {
+            desired.iter().all(|(key, wanted)| match observed.get(key) {
                 Some(found) => covers(found, wanted),
                 None => is_empty(wanted),
-            }),
+            })
+        }
         (Value::Array(observed), Value::Array(desired)) => {
             observed.len() == desired.len()
-                && observed.iter().zip(desired).all(|(found, wanted)| covers(found, wanted))
+                && observed
+                    .iter()
+                    .zip(desired)
+                    .all(|(found, wanted)| covers(found, wanted))
         }
         (found, wanted) => found == wanted,
     }
@@ -78,12 +81,18 @@ mod tests {
         let observed = json!({"spec": {"replicas": 3, "ports": [{"port": 9092}]}});
         assert!(!covers(&observed, &json!({"spec": {"replicas": 4}})));
         assert!(!covers(&observed, &json!({"spec": {"paused": true}})));
-        assert!(!covers(&observed, &json!({"spec": {"ports": [{"port": 9092}, {"port": 9093}]}})));
+        assert!(!covers(
+            &observed,
+            &json!({"spec": {"ports": [{"port": 9092}, {"port": 9093}]}})
+        ));
         assert!(!covers(&observed, &json!({"spec": {"ports": []}})));
     }
 
     #[test]
     fn what_the_server_drops_is_no_difference() {
-        assert!(covers(&json!({"metadata": {}}), &json!({"metadata": {"annotations": {}}, "data": null})));
+        assert!(covers(
+            &json!({"metadata": {}}),
+            &json!({"metadata": {"annotations": {}}, "data": null})
+        ));
     }
 }

@@ -61,7 +61,14 @@ impl Watches {
             leases: watch(client, ours.clone(), metrics, tasks, move |lease: &Lease| {
                 if let Some(names) = labelled(lease) {
                     let controller = lease.name_any() == names.controller_lease();
-                    leases.touch(&names, if controller { Kind::ControllerLease } else { Kind::BrokerLease });
+                    leases.touch(
+                        &names,
+                        if controller {
+                            Kind::ControllerLease
+                        } else {
+                            Kind::BrokerLease
+                        },
+                    );
                 }
             }),
             stateful_sets: watch(client, ours.clone(), metrics, tasks, move |set: &StatefulSet| {
@@ -90,7 +97,8 @@ impl Watches {
 
     /// The Cluster of that name.
     pub fn cluster(&self, names: &ClusterNames) -> Option<Arc<Cluster>> {
-        self.clusters.get(&ObjectRef::new(&names.cluster).within(&names.namespace))
+        self.clusters
+            .get(&ObjectRef::new(&names.cluster).within(&names.namespace))
     }
 
     /// All Topics that refer to that cluster.
@@ -105,7 +113,8 @@ impl Watches {
 
     /// The StatefulSet of that cluster.
     pub fn stateful_set(&self, names: &ClusterNames) -> Option<Arc<StatefulSet>> {
-        self.stateful_sets.get(&ObjectRef::new(&names.cluster).within(&names.namespace))
+        self.stateful_sets
+            .get(&ObjectRef::new(&names.cluster).within(&names.namespace))
     }
 
     /// The pod of that broker.
@@ -142,12 +151,16 @@ where
 {
     let (reader, writer) = store();
     let restarts = metrics.watch_restarts.with_label_values(&[K::kind(&()).as_ref()]);
-    let stream = watcher(Api::<K>::all(client.clone()), config).default_backoff().reflect(writer);
+    let stream = watcher(Api::<K>::all(client.clone()), config)
+        .default_backoff()
+        .reflect(writer);
     tasks.spawn(async move {
         let mut stream = std::pin::pin!(stream);
         while let Some(event) = stream.next().await {
             match event {
-                Ok(watcher::Event::Apply(object) | watcher::Event::Delete(object) | watcher::Event::InitApply(object)) => {
+                Ok(
+                    watcher::Event::Apply(object) | watcher::Event::Delete(object) | watcher::Event::InitApply(object),
+                ) => {
                     touched(&object);
                 }
                 Ok(watcher::Event::Init | watcher::Event::InitDone) => {}

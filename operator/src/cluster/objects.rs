@@ -29,7 +29,12 @@ pub type NodePorts = BTreeMap<(i32, String), i32>;
 /// Everything that must be there before the first broker starts, in order of creation.
 pub fn foundations(cluster: &Cluster, names: &ClusterNames, around: &Surroundings) -> Vec<Desired> {
     let mut desired = access::desired(cluster, names);
-    desired.push(config_map(cluster, names, names.control_ca(), &json!({"ca.crt": around.control_ca})));
+    desired.push(config_map(
+        cluster,
+        names,
+        names.control_ca(),
+        &json!({"ca.crt": around.control_ca}),
+    ));
     desired.extend(services::desired(cluster, names));
     desired
 }
@@ -40,7 +45,12 @@ pub fn brokers(cluster: &Cluster, names: &ClusterNames, around: &Surroundings, p
     if has_node_ports(cluster) {
         let data: serde_json::Map<String, Value> = ports
             .iter()
-            .map(|((id, listener), port)| (format!("{}-{listener}", names.pod(*id)), Value::String(port.to_string())))
+            .map(|((id, listener), port)| {
+                (
+                    format!("{}-{listener}", names.pod(*id)),
+                    Value::String(port.to_string()),
+                )
+            })
             .collect();
         desired.push(config_map(cluster, names, names.node_ports(), &Value::Object(data)));
     }
@@ -54,13 +64,23 @@ pub use stateful_set::image;
 
 /// Whether a listener is reachable from outside.
 pub fn has_node_ports(cluster: &Cluster) -> bool {
-    cluster.spec.listeners.iter().any(|listener| listener.kind == crds::cluster::ListenerType::NodePort)
+    cluster
+        .spec
+        .listeners
+        .iter()
+        .any(|listener| listener.kind == crds::cluster::ListenerType::NodePort)
 }
 
 fn config_map(cluster: &Cluster, names: &ClusterNames, name: String, data: &Value) -> Desired {
     let mut object = object("v1", "ConfigMap", cluster, names, &name);
     merge(&mut object, json!({"data": data}));
-    Desired { api_version: "v1", kind: "ConfigMap", plural: "configmaps", name, object }
+    Desired {
+        api_version: "v1",
+        kind: "ConfigMap",
+        plural: "configmaps",
+        name,
+        object,
+    }
 }
 
 /// Head of an object that goes when its Cluster goes.

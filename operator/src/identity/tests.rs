@@ -5,7 +5,10 @@ use serde_json::{Value, json};
 fn keys() -> (EncodingKey, DecodingKey) {
     let key = rcgen::KeyPair::generate().unwrap();
     let private = EncodingKey::from_ec_pem(key.serialize_pem().as_bytes()).unwrap();
-    (private, DecodingKey::from_ec_pem(key.public_key_pem().as_bytes()).unwrap())
+    (
+        private,
+        DecodingKey::from_ec_pem(key.public_key_pem().as_bytes()).unwrap(),
+    )
 }
 
 fn claims() -> Value {
@@ -65,5 +68,8 @@ fn a_token_signed_by_somebody_else_is_refused() {
     let (private, _) = keys();
     let (_, public) = keys();
     let token = encode(&Header::new(Algorithm::ES256), &claims(), &private).unwrap();
-    assert!(matches!(identity(&token, Algorithm::ES256, &public), Err(TokenError::Invalid(_))));
+    assert!(matches!(
+        identity(&token, Algorithm::ES256, &public),
+        Err(TokenError::Invalid(_))
+    ));
 }

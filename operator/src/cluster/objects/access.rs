@@ -9,7 +9,11 @@ use crate::names::ClusterNames;
 use crate::plan::Desired;
 
 pub(super) fn desired(cluster: &Cluster, names: &ClusterNames) -> Vec<Desired> {
-    let mut desired = vec![service_account(cluster, names), role(cluster, names), role_binding(cluster, names)];
+    let mut desired = vec![
+        service_account(cluster, names),
+        role(cluster, names),
+        role_binding(cluster, names),
+    ];
     desired.extend((0..cluster.spec.replicas).map(|id| lease(cluster, names, id)));
     desired
 }
@@ -17,7 +21,13 @@ pub(super) fn desired(cluster: &Cluster, names: &ClusterNames) -> Vec<Desired> {
 fn service_account(cluster: &Cluster, names: &ClusterNames) -> Desired {
     let name = names.cluster.clone();
     let object = object("v1", "ServiceAccount", cluster, names, &name);
-    Desired { api_version: "v1", kind: "ServiceAccount", plural: "serviceaccounts", name, object }
+    Desired {
+        api_version: "v1",
+        kind: "ServiceAccount",
+        plural: "serviceaccounts",
+        name,
+        object,
+    }
 }
 
 fn role(cluster: &Cluster, names: &ClusterNames) -> Desired {
@@ -33,7 +43,13 @@ fn role(cluster: &Cluster, names: &ClusterNames) -> Desired {
             "verbs": ["get", "update", "patch"],
         }]}),
     );
-    Desired { api_version: "rbac.authorization.k8s.io/v1", kind: "Role", plural: "roles", name, object }
+    Desired {
+        api_version: "rbac.authorization.k8s.io/v1",
+        kind: "Role",
+        plural: "roles",
+        name,
+        object,
+    }
 }
 
 fn role_binding(cluster: &Cluster, names: &ClusterNames) -> Desired {
@@ -46,12 +62,24 @@ fn role_binding(cluster: &Cluster, names: &ClusterNames) -> Desired {
             "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": names.namespace}],
         }),
     );
-    Desired { api_version: "rbac.authorization.k8s.io/v1", kind: "RoleBinding", plural: "rolebindings", name, object }
+    Desired {
+        api_version: "rbac.authorization.k8s.io/v1",
+        kind: "RoleBinding",
+        plural: "rolebindings",
+        name,
+        object,
+    }
 }
 
 /// Only the head: the holder and its times belong to the broker.
 fn lease(cluster: &Cluster, names: &ClusterNames, id: i32) -> Desired {
     let name = names.broker_lease(id);
     let object = object("coordination.k8s.io/v1", "Lease", cluster, names, &name);
-    Desired { api_version: "coordination.k8s.io/v1", kind: "Lease", plural: "leases", name, object }
+    Desired {
+        api_version: "coordination.k8s.io/v1",
+        kind: "Lease",
+        plural: "leases",
+        name,
+        object,
+    }
 }

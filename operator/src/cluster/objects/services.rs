@@ -18,7 +18,11 @@ pub(super) fn desired(cluster: &Cluster, names: &ClusterNames) -> Vec<Desired> {
 
 /// Broker and listener of each Service that reaches outside.
 pub fn external_services(cluster: &Cluster) -> impl Iterator<Item = (i32, &Listener)> {
-    let outside = cluster.spec.listeners.iter().filter(|listener| listener.kind == ListenerType::NodePort);
+    let outside = cluster
+        .spec
+        .listeners
+        .iter()
+        .filter(|listener| listener.kind == ListenerType::NodePort);
     outside.flat_map(|listener| (0..cluster.spec.replicas).map(move |id| (id, listener)))
 }
 
@@ -26,8 +30,17 @@ pub fn external_services(cluster: &Cluster) -> impl Iterator<Item = (i32, &Liste
 pub(super) fn disruption_budget(cluster: &Cluster, names: &ClusterNames) -> Desired {
     let name = names.cluster.clone();
     let mut object = object("policy/v1", "PodDisruptionBudget", cluster, names, &name);
-    merge(&mut object, json!({"spec": {"maxUnavailable": 1, "selector": {"matchLabels": names.selector()}}}));
-    Desired { api_version: "policy/v1", kind: "PodDisruptionBudget", plural: "poddisruptionbudgets", name, object }
+    merge(
+        &mut object,
+        json!({"spec": {"maxUnavailable": 1, "selector": {"matchLabels": names.selector()}}}),
+    );
+    Desired {
+        api_version: "policy/v1",
+        kind: "PodDisruptionBudget",
+        plural: "poddisruptionbudgets",
+        name,
+        object,
+    }
 }
 
 fn headless(cluster: &Cluster, names: &ClusterNames) -> Desired {
@@ -38,7 +51,12 @@ fn headless(cluster: &Cluster, names: &ClusterNames) -> Desired {
 }
 
 fn bootstrap(cluster: &Cluster, names: &ClusterNames) -> Desired {
-    service(cluster, names, names.bootstrap(), json!({"type": "ClusterIP", "ports": listener_ports(cluster)}))
+    service(
+        cluster,
+        names,
+        names.bootstrap(),
+        json!({"type": "ClusterIP", "ports": listener_ports(cluster)}),
+    )
 }
 
 fn external(cluster: &Cluster, names: &ClusterNames, id: i32, listener: &Listener) -> Desired {
@@ -48,8 +66,15 @@ fn external(cluster: &Cluster, names: &ClusterNames, id: i32, listener: &Listene
         names.external(id, &listener.name),
         json!({"type": "NodePort", "ports": [port(listener)]}),
     );
-    if let Some(selector) = desired.object.pointer_mut("/spec/selector").and_then(Value::as_object_mut) {
-        selector.insert("statefulset.kubernetes.io/pod-name".to_owned(), Value::String(names.pod(id)));
+    if let Some(selector) = desired
+        .object
+        .pointer_mut("/spec/selector")
+        .and_then(Value::as_object_mut)
+    {
+        selector.insert(
+            "statefulset.kubernetes.io/pod-name".to_owned(),
+            Value::String(names.pod(id)),
+        );
     }
     desired
 }
@@ -57,10 +82,19 @@ fn external(cluster: &Cluster, names: &ClusterNames, id: i32, listener: &Listene
 /// Every Service publishes brokers that are not ready: one that waits for the controller still serves
 /// what is its own, and during an outage of the API server nobody marks anything ready.
 fn service(cluster: &Cluster, names: &ClusterNames, name: String, mut spec: Value) -> Desired {
-    merge(&mut spec, json!({"publishNotReadyAddresses": true, "selector": names.selector()}));
+    merge(
+        &mut spec,
+        json!({"publishNotReadyAddresses": true, "selector": names.selector()}),
+    );
     let mut object = object("v1", "Service", cluster, names, &name);
     merge(&mut object, json!({"spec": spec}));
-    Desired { api_version: "v1", kind: "Service", plural: "services", name, object }
+    Desired {
+        api_version: "v1",
+        kind: "Service",
+        plural: "services",
+        name,
+        object,
+    }
 }
 
 fn listener_ports(cluster: &Cluster) -> Vec<Value> {

@@ -50,7 +50,13 @@ pub(super) fn desired(cluster: &Cluster, names: &ClusterNames, around: &Surround
             "volumeClaimTemplates": [claim(cluster, names)],
         }}),
     );
-    Desired { api_version: "apps/v1", kind: "StatefulSet", plural: "statefulsets", name, object }
+    Desired {
+        api_version: "apps/v1",
+        kind: "StatefulSet",
+        plural: "statefulsets",
+        name,
+        object,
+    }
 }
 
 /// Image of the cluster's brokers: what the Cluster says, else the operator's default, part by part.
@@ -61,7 +67,9 @@ pub fn image(cluster: &Cluster, default: &str) -> String {
         Some((repository, tag)) if !tag.contains('/') => (repository, tag),
         _ => (default, "latest"),
     };
-    let repository = wanted.and_then(|image| image.repository.as_deref()).unwrap_or(repository);
+    let repository = wanted
+        .and_then(|image| image.repository.as_deref())
+        .unwrap_or(repository);
     let tag = wanted.and_then(|image| image.tag.as_deref()).unwrap_or(tag);
     format!("{repository}:{tag}")
 }
@@ -91,7 +99,13 @@ fn pod(cluster: &Cluster, names: &ClusterNames, around: &Surroundings) -> Value 
 }
 
 fn container(cluster: &Cluster, names: &ClusterNames, around: &Surroundings) -> Value {
-    let pull_policy = match cluster.spec.image.as_ref().map(|image| image.pull_policy).unwrap_or_default() {
+    let pull_policy = match cluster
+        .spec
+        .image
+        .as_ref()
+        .map(|image| image.pull_policy)
+        .unwrap_or_default()
+    {
         PullPolicy::Always => "Always",
         PullPolicy::IfNotPresent => "IfNotPresent",
         PullPolicy::Never => "Never",
@@ -173,7 +187,10 @@ fn environment(cluster: &Cluster, names: &ClusterNames, around: &Surroundings) -
 
 fn listen(cluster: &Cluster) -> String {
     let listeners = cluster.spec.listeners.iter();
-    listeners.map(|listener| format!("{}=0.0.0.0:{}", listener.name, listener.port)).collect::<Vec<_>>().join(",")
+    listeners
+        .map(|listener| format!("{}=0.0.0.0:{}", listener.name, listener.port))
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
 /// Inside, brokers are known by the headless Service's names. Outside, by the node's address and the port

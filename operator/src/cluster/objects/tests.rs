@@ -29,8 +29,15 @@ fn find<'a>(desired: &'a [Desired], kind: &str, name: &str) -> &'a Value {
 }
 
 fn variable(stateful_set: &Value, name: &str) -> String {
-    let environment = stateful_set.pointer("/spec/template/spec/containers/0/env").unwrap().as_array().unwrap();
-    environment.iter().find(|v| v["name"] == name).unwrap()["value"].as_str().unwrap().to_owned()
+    let environment = stateful_set
+        .pointer("/spec/template/spec/containers/0/env")
+        .unwrap()
+        .as_array()
+        .unwrap();
+    environment.iter().find(|v| v["name"] == name).unwrap()["value"]
+        .as_str()
+        .unwrap()
+        .to_owned()
 }
 
 #[test]
@@ -39,7 +46,10 @@ fn a_broker_may_touch_the_leases_of_its_cluster_and_nothing_else() {
     let desired = foundations(&cluster, &names, &around());
     let rules = &find(&desired, "Role", "castle")["rules"];
     assert_eq!(rules.as_array().unwrap().len(), 1);
-    assert_eq!(rules[0]["resourceNames"], json!(["castle-broker-0", "castle-broker-1", "castle-broker-2"]));
+    assert_eq!(
+        rules[0]["resourceNames"],
+        json!(["castle-broker-0", "castle-broker-1", "castle-broker-2"])
+    );
     assert_eq!(rules[0]["verbs"], json!(["get", "update", "patch"]));
 }
 
@@ -49,14 +59,20 @@ fn each_broker_is_reached_from_outside_by_a_service_of_its_own() {
     let desired = foundations(&cluster, &names, &around());
     let service = find(&desired, "Service", "castle-1-external");
     assert_eq!(service["spec"]["type"], "NodePort");
-    assert_eq!(service["spec"]["selector"]["statefulset.kubernetes.io/pod-name"], "castle-1");
+    assert_eq!(
+        service["spec"]["selector"]["statefulset.kubernetes.io/pod-name"],
+        "castle-1"
+    );
     assert_eq!(service["spec"]["publishNotReadyAddresses"], true);
 }
 
 #[test]
 fn brokers_advertise_a_name_inside_and_a_node_port_outside() {
     let (cluster, names) = cluster();
-    let ports = NodePorts::from([((0, "external".to_owned()), 31_000), ((1, "external".to_owned()), 31_001)]);
+    let ports = NodePorts::from([
+        ((0, "external".to_owned()), 31_000),
+        ((1, "external".to_owned()), 31_001),
+    ]);
     let desired = brokers(&cluster, &names, &around(), &ports);
     let stateful_set = find(&desired, "StatefulSet", "castle");
     assert_eq!(
@@ -64,8 +80,14 @@ fn brokers_advertise_a_name_inside_and_a_node_port_outside() {
         "plain=$(BARNABAS_POD_NAME).castle-brokers.mail.svc:9092,\
          external=$(BARNABAS_HOST_IP):@/etc/barnabas/node-ports/$(BARNABAS_POD_NAME)-external"
     );
-    assert_eq!(variable(stateful_set, "BARNABAS_LISTEN"), "plain=0.0.0.0:9092,external=0.0.0.0:9094");
-    assert_eq!(find(&desired, "ConfigMap", "castle-node-ports")["data"]["castle-1-external"], "31001");
+    assert_eq!(
+        variable(stateful_set, "BARNABAS_LISTEN"),
+        "plain=0.0.0.0:9092,external=0.0.0.0:9094"
+    );
+    assert_eq!(
+        find(&desired, "ConfigMap", "castle-node-ports")["data"]["castle-1-external"],
+        "31001"
+    );
 }
 
 #[test]
@@ -87,10 +109,19 @@ fn an_image_is_completed_part_by_part() {
     let (mut cluster, _) = cluster();
     let default = "registry:5000/barnabas/broker:0.1.0";
     assert_eq!(image(&cluster, default), default);
-    cluster.spec.image = Some(crds::cluster::Image { tag: Some("edge".to_owned()), ..Default::default() });
+    cluster.spec.image = Some(crds::cluster::Image {
+        tag: Some("edge".to_owned()),
+        ..Default::default()
+    });
     assert_eq!(image(&cluster, default), "registry:5000/barnabas/broker:edge");
-    assert_eq!(image(&cluster, "registry:5000/barnabas/broker"), "registry:5000/barnabas/broker:edge");
-    cluster.spec.image = Some(crds::cluster::Image { repository: Some("mine".to_owned()), ..Default::default() });
+    assert_eq!(
+        image(&cluster, "registry:5000/barnabas/broker"),
+        "registry:5000/barnabas/broker:edge"
+    );
+    cluster.spec.image = Some(crds::cluster::Image {
+        repository: Some("mine".to_owned()),
+        ..Default::default()
+    });
     assert_eq!(image(&cluster, default), "mine:0.1.0");
 }
 
@@ -100,6 +131,10 @@ fn everything_goes_with_its_cluster() {
     let mut desired = foundations(&cluster, &names, &around());
     desired.extend(brokers(&cluster, &names, &around(), &NodePorts::new()));
     for desired in desired {
-        assert_eq!(desired.object["metadata"]["ownerReferences"][0]["uid"], "4711", "{}", desired.name);
+        assert_eq!(
+            desired.object["metadata"]["ownerReferences"][0]["uid"], "4711",
+            "{}",
+            desired.name
+        );
     }
 }

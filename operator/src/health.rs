@@ -54,14 +54,19 @@ fn router(metrics: Metrics, readiness: Readiness) -> Router {
                 if readiness.get() {
                     (StatusCode::OK, "ok\n")
                 } else {
-                    (StatusCode::SERVICE_UNAVAILABLE, "the resources have not been read yet, or this replica is stopping\n")
+                    (
+                        StatusCode::SERVICE_UNAVAILABLE,
+                        "the resources have not been read yet, or this replica is stopping\n",
+                    )
                 }
             }),
         )
         .route(
             "/metrics",
             get(move || async move {
-                metrics.text().map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")))
+                metrics
+                    .text()
+                    .map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")))
             }),
         )
 }

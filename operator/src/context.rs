@@ -1,0 +1,30 @@
+//! What every part of the operator works with.
+
+use kube::Client;
+
+use crate::cluster::objects::Surroundings;
+use crate::events::Events;
+use crate::metrics::Metrics;
+use crate::seats::Seats;
+use crate::watches::Watches;
+
+/// What every part of the operator works with. Cheap to clone.
+#[derive(Clone)]
+pub struct Context {
+    /// The API server.
+    pub client: Client,
+    /// What is there.
+    pub watches: Watches,
+    /// The controllers of this replica.
+    pub seats: Seats,
+    /// Where decisions are told.
+    pub events: Events,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// What broker pods need to know.
+    pub around: Surroundings,
+    /// Identity in Leases: `<pod>_<pod uid>_<host:port>`.
+    pub identity: String,
+    /// Name of this replica's pod.
+    pub pod: String,
+}

@@ -1,0 +1,59 @@
+//! Topics whose Cluster is not there. Nobody leads them, so every replica looks after them; what it does can be
+//! done twice without harm, and never touches data.
+
+use std::time::Duration;
+
+use crds::{Cluster, TOPIC_FINALIZER, Topic};
+use kube::{Api, ResourceExt as _};
+use tracing::warn;
+
+use super::status::with_statement;
+use super::{release, write_status};
+use crate::conditions::{READY, Statement, reasons};
+use crate::context::Context;
+use crate::error::OperatorError;
+use crate::watches::topic_cluster;
+
+/// A Cluster that comes in the same `kubectl apply` is given this long to appear.
+const SETTLE: Duration = Duration::from_millis(500);
+const RESYNC: Duration = Duration::from_secs(60);
+
+/// Looks after them for as long as the operator runs.
+pub(crate) async fn reconcile(context: Context) {
+    let mut population = context.watches.population.subscribe();
+    loop {
+        for topic in context.watches.topics.state() {
+            if context.watches.cluster(&topic_cluster(&topic)).is_some() {
+                continue;
+            }
+            if let Err(error) = one(&context, &topic).await {
+                warn!(topic = %topic.name_any(), %error, "a Topic without Cluster could not be reconciled");
+            }
+        }
+        tokio::select! {
+            _ = population.changed() => {}
+            () = tokio::time::sleep(RESYNC) => {}
+        }
+        tokio::time::sleep(SETTLE).await;
+    }
+}
+
+async fn one(context: &Context, topic: &Topic) -> Result<(), OperatorError> {
+    let names = topic_cluster(topic);
+    // The cache may be behind: only a quorum read says that a Cluster is not there.
+    let clusters: Api<Cluster> = Api::namespaced(context.client.clone(), &names.namespace);
+    if clusters.get_metadata_opt(&names.cluster).await?.is_some() {
+        return Ok(());
+    }
+    if topic.metadata.deletion_timestamp.is_some() {
+        // A deletion never waits for a Cluster that is not there, and takes no data along.
+        if topic.finalizers().iter().any(|finalizer| finalizer == TOPIC_FINALIZER) {
+            release(context, topic).await?;
+        }
+        return Ok(());
+    }
+    let message = format!("there is no Cluster {} in namespace {}", names.cluster, names.namespace);
+    let statement = Statement::no(READY, reasons::CLUSTER_NOT_FOUND, message);
+    let status = with_statement(topic, topic.status.clone().unwrap_or_default(), &statement);
+    write_status(context, topic, status).await
+}
