@@ -138,7 +138,7 @@ impl ControlClient {
         match MetadataStream::open(parts, watch.position, guard).await {
             // A controller of the past: whoever it is, it must not be asked again first.
             Err(error @ ControlError::Guard(_)) => {
-                self.shared.dialer.lock().await.forget();
+                self.shared.dialer.lock().await.avoid_current();
                 Err(error)
             }
             other => other,

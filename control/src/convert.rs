@@ -53,7 +53,10 @@ impl From<ContractError> for Refusal {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "numbers and format_args! read better as they are")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "numbers and format_args! read better as they are"
+)]
 fn invalid(field: &'static str, value: impl ToString) -> ContractError {
     ContractError::Invalid {
         field,

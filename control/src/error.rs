@@ -46,8 +46,11 @@ impl ControlError {
     pub fn is_retriable(&self) -> bool {
         match self {
             Self::Refused(refusal) => refusal.is_retriable(),
-            // A projected token or CA may be mounted a moment later.
-            Self::Unreachable { .. } | Self::File { .. } => true,
+            // A projected token or CA may be mounted a moment later; after a controller of the past, the next try
+            // begins with another address.
+            Self::Unreachable { .. }
+            | Self::File { .. }
+            | Self::Guard(GuardError::Lower { .. } | GuardError::Back { .. }) => true,
             Self::Contract(_) | Self::Guard(_) | Self::Settings(_) => false,
         }
     }

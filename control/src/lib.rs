@@ -34,3 +34,59 @@ pub mod proto {
     #![allow(missing_docs, clippy::pedantic, unreachable_pub)]
     tonic::include_proto!("barnabas.control.v1");
 }
+
+#[cfg(test)]
+mod tests {
+    //! What was once said over the contract keeps its meaning.
+
+    use std::collections::BTreeSet;
+
+    use protox::prost_reflect::{DescriptorPool, Kind};
+
+    fn fields() -> BTreeSet<String> {
+        let compiled = protox::compile(["barnabas/control/v1/control.proto"], ["proto"]).unwrap();
+        let pool = DescriptorPool::from_file_descriptor_set(compiled).unwrap();
+        let mut lines = BTreeSet::new();
+        for message in pool.all_messages() {
+            for field in message.fields() {
+                let kind = match field.kind() {
+                    Kind::Message(message) => message.name().to_owned(),
+                    kind => format!("{kind:?}"),
+                };
+                let cardinality = if field.is_list() { "repeated " } else { "" };
+                lines.insert(format!(
+                    "{}.{} = {} {cardinality}{kind}",
+                    message.name(),
+                    field.name(),
+                    field.number()
+                ));
+            }
+        }
+        for service in pool.services() {
+            for method in service.methods() {
+                let (input, output) = (method.input(), method.output());
+                let stream = if method.is_server_streaming() { "stream " } else { "" };
+                lines.insert(format!(
+                    "{} {} -> {stream}{}",
+                    method.name(),
+                    input.name(),
+                    output.name()
+                ));
+            }
+        }
+        lines
+    }
+
+    #[test]
+    fn fields_and_methods_are_only_added() {
+        let published: BTreeSet<String> = include_str!("../proto/barnabas/control/v1/published.txt")
+            .lines()
+            .map(str::to_owned)
+            .collect();
+        let now = fields();
+        let lost: Vec<_> = published.difference(&now).collect();
+        assert!(lost.is_empty(), "taken back or changed: {lost:#?}");
+        let new: Vec<_> = now.difference(&published).cloned().collect();
+        assert!(new.is_empty(), "add to published.txt:\n{}", new.join("\n"));
+    }
+}

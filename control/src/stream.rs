@@ -184,4 +184,3 @@ fn broken(last: String) -> ControlError {
         last,
     }
 }
-

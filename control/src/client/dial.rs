@@ -25,6 +25,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(2);
 pub(super) struct Dialer {
     current: Option<(String, Connection)>,
     hints: VecDeque<String>,
+    /// A controller of the past answers there: asked last.
+    avoided: Option<String>,
     last_failure: String,
 }
 
@@ -43,6 +45,7 @@ impl Dialer {
         Ok(Self {
             current: None,
             hints: VecDeque::new(),
+            avoided: None,
             last_failure: "never dialled".to_owned(),
         })
     }
@@ -67,8 +70,10 @@ impl Dialer {
         // Resolved anew each time: the pods behind a headless Service come and go.
         match tokio::net::lookup_host(&settings.target).await {
             Ok(addresses) => {
+                let mut addresses: Vec<_> = addresses.map(|address| address.to_string()).collect();
+                addresses.sort_by_key(|address| Some(address) == self.avoided.as_ref());
                 for address in addresses {
-                    if let Some(found) = self.dial(settings, address.to_string(), tried).await? {
+                    if let Some(found) = self.dial(settings, address, tried).await? {
                         return Ok(Some(found));
                     }
                 }
@@ -94,8 +99,9 @@ impl Dialer {
         }
     }
 
-    pub(super) fn forget(&mut self) {
-        self.current = None;
+    /// Whoever answered last must not be asked first again.
+    pub(super) fn avoid_current(&mut self) {
+        self.avoided = self.current.take().map(|(address, _)| address);
         self.hints.clear();
     }
 

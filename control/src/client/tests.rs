@@ -51,13 +51,18 @@ impl Replica {
     }
 
     fn streaming(&self, parts: Vec<Part>) {
-        let messages = parts.into_iter().map(|part| proto::WatchMetadataResponse { part: Some(part) });
+        let messages = parts
+            .into_iter()
+            .map(|part| proto::WatchMetadataResponse { part: Some(part) });
         *self.stream.lock().unwrap() = messages.collect();
     }
 
     fn answer<T>(&self, request: &Request<T>) -> Result<(), Status> {
         self.calls.fetch_add(1, Ordering::SeqCst);
-        let token = request.metadata().get("authorization").map(|token| token.to_str().unwrap().to_owned());
+        let token = request
+            .metadata()
+            .get("authorization")
+            .map(|token| token.to_str().unwrap().to_owned());
         self.tokens.lock().unwrap().push(token);
         match self.refusal.lock().unwrap().clone() {
             Some(refusal) => Err(refusal.into()),
@@ -76,7 +81,11 @@ impl Controller for Replica {
     ) -> Result<Response<proto::RegisterResponse>, Status> {
         self.answer(&request)?;
         let cluster_id = ClusterId::from_random([1; 16]).to_string();
-        Ok(Response::new(proto::RegisterResponse { broker_epoch: 3, cluster_id, metadata_offset: 3 }))
+        Ok(Response::new(proto::RegisterResponse {
+            broker_epoch: 3,
+            cluster_id,
+            metadata_offset: 3,
+        }))
     }
 
     async fn heartbeat(
@@ -84,7 +93,11 @@ impl Controller for Replica {
         request: Request<proto::HeartbeatRequest>,
     ) -> Result<Response<proto::HeartbeatResponse>, Status> {
         self.answer(&request)?;
-        let answer = proto::HeartbeatResponse { fenced: true, caught_up: true, ..Default::default() };
+        let answer = proto::HeartbeatResponse {
+            fenced: true,
+            caught_up: true,
+            ..Default::default()
+        };
         Ok(Response::new(answer))
     }
 
@@ -97,9 +110,14 @@ impl Controller for Replica {
         Ok(Response::new(Box::pin(tokio_stream::iter(script))))
     }
 
-    async fn forward(&self, request: Request<proto::ForwardRequest>) -> Result<Response<proto::ForwardResponse>, Status> {
+    async fn forward(
+        &self,
+        request: Request<proto::ForwardRequest>,
+    ) -> Result<Response<proto::ForwardResponse>, Status> {
         self.answer(&request)?;
-        Ok(Response::new(proto::ForwardResponse { body: Bytes::from_static(b"done") }))
+        Ok(Response::new(proto::ForwardResponse {
+            body: Bytes::from_static(b"done"),
+        }))
     }
 
     async fn allocate_producer_ids(
@@ -107,7 +125,10 @@ impl Controller for Replica {
         request: Request<proto::AllocateProducerIdsRequest>,
     ) -> Result<Response<proto::AllocateProducerIdsResponse>, Status> {
         self.answer(&request)?;
-        Ok(Response::new(proto::AllocateProducerIdsResponse { first: 1_000_000, count: 1_000_000 }))
+        Ok(Response::new(proto::AllocateProducerIdsResponse {
+            first: 1_000_000,
+            count: 1_000_000,
+        }))
     }
 
     async fn report_purged(
@@ -132,7 +153,10 @@ fn settings(target: impl std::fmt::Display) -> ControlSettings {
 
 fn heartbeat() -> Heartbeat {
     Heartbeat {
-        session: Session { broker_id: BrokerId(1), broker_epoch: BrokerEpoch(3) },
+        session: Session {
+            broker_id: BrokerId(1),
+            broker_epoch: BrokerEpoch(3),
+        },
         incarnation: IncarnationId::from_random([8; 16]),
         applied: MetadataOffset(3),
         chain_hash: None,
@@ -165,24 +189,36 @@ fn history() -> (Vec<MetadataImage>, Vec<Frame>) {
 
 fn elected(epoch: i64) -> Record {
     let nonce = Nonce::from_random([epoch as u8; 16]);
-    ControllerElected { epoch: ControllerEpoch(epoch), nonce, holder: "test".to_owned() }.into()
+    ControllerElected {
+        epoch: ControllerEpoch(epoch),
+        nonce,
+        holder: "test".to_owned(),
+    }
+    .into()
 }
 
 fn opening(image: &MetadataImage) -> Part {
-    let opening = Opening {
+    Part::Opening((&opening_of(image)).into())
+}
+
+fn opening_of(image: &MetadataImage) -> Opening {
+    Opening {
         identity: image.identity(),
         cluster_id: image.cluster_id().unwrap().clone(),
         metadata_offset: image.offset(),
-    };
-    Part::Opening((&opening).into())
+    }
 }
 
 fn snapshot(image: &MetadataImage) -> Vec<Part> {
-    convert::snapshot_to_proto(image).filter_map(|message| message.part).collect()
+    convert::snapshot_to_proto(image)
+        .filter_map(|message| message.part)
+        .collect()
 }
 
 fn records(frames: &[Frame]) -> Part {
-    Part::Frames(proto::Frames { lines: frames.iter().map(Frame::to_line).collect() })
+    Part::Frames(proto::Frames {
+        lines: frames.iter().map(Frame::to_line).collect(),
+    })
 }
 
 fn watch_from(image: Option<&MetadataImage>) -> Watch {
@@ -207,11 +243,20 @@ impl Following {
         let client = ControlClient::new(settings(replica.start().await)).unwrap();
         let directory = tempfile::tempdir().unwrap();
         let guard = StreamGuard::open(directory.path().join("stream.json")).unwrap();
-        Self { client, replica, guard, _directory: directory }
+        Self {
+            client,
+            replica,
+            guard,
+            _directory: directory,
+        }
     }
 
     async fn first_event(&mut self, from: Option<&MetadataImage>) -> Result<Option<MetadataEvent>, ControlError> {
-        self.client.watch(&watch_from(from), &mut self.guard, PATIENCE).await?.next().await
+        self.client
+            .watch(&watch_from(from), &mut self.guard, PATIENCE)
+            .await?
+            .next()
+            .await
     }
 }
 
@@ -224,7 +269,11 @@ async fn the_client_follows_the_hint_of_a_replica_that_is_not_the_controller() {
     let answer = client.heartbeat(&heartbeat()).await.unwrap();
     assert!(answer.fenced && answer.caught_up);
     client.heartbeat(&heartbeat()).await.unwrap();
-    assert_eq!(follower.calls.load(Ordering::SeqCst), 1, "the one who answered is asked first from then on");
+    assert_eq!(
+        follower.calls.load(Ordering::SeqCst),
+        1,
+        "the one who answered is asked first from then on"
+    );
 }
 
 #[tokio::test]
@@ -244,9 +293,15 @@ async fn the_client_waits_for_a_controller_that_is_not_elected_yet() {
 #[tokio::test]
 async fn a_final_refusal_is_told_at_once() {
     let replica = Replica::default();
-    replica.refuse(Some(Refusal::new(Reason::StaleBrokerEpoch, "broker 1 is registered with epoch 9")));
+    replica.refuse(Some(Refusal::new(
+        Reason::StaleBrokerEpoch,
+        "broker 1 is registered with epoch 9",
+    )));
     let client = ControlClient::new(settings(replica.start().await)).unwrap();
-    let refused = client.allocate_producer_ids(heartbeat().session, PATIENCE).await.unwrap_err();
+    let refused = client
+        .allocate_producer_ids(heartbeat().session, PATIENCE)
+        .await
+        .unwrap_err();
     assert!(matches!(&refused, ControlError::Refused(refusal) if refusal.reason == Reason::StaleBrokerEpoch));
     assert!(refused.to_string().contains("epoch 9"));
     assert_eq!(replica.calls.load(Ordering::SeqCst), 1);
@@ -280,7 +335,10 @@ async fn the_token_is_read_again_for_each_call() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("token");
     let replica = Replica::default();
-    let settings = ControlSettings { token_file: Some(path.clone()), ..settings(replica.start().await) };
+    let settings = ControlSettings {
+        token_file: Some(path.clone()),
+        ..settings(replica.start().await)
+    };
     let client = ControlClient::new(settings).unwrap();
     for token in ["one", "two"] {
         fs::write(&path, format!("{token}\n")).unwrap();
@@ -308,11 +366,19 @@ async fn a_broker_without_an_image_gets_a_snapshot_and_then_records() {
     parts.extend(snapshot(&images[2]));
     parts.push(records(&frames[3..]));
     let mut following = Following::start(parts).await;
-    let mut stream = following.client.watch(&watch_from(None), &mut following.guard, PATIENCE).await.unwrap();
+    let mut stream = following
+        .client
+        .watch(&watch_from(None), &mut following.guard, PATIENCE)
+        .await
+        .unwrap();
     assert_eq!(stream.opening().metadata_offset, MetadataOffset(3));
-    let Ok(Some(MetadataEvent::Snapshot(mut image))) = stream.next().await else { panic!("no snapshot") };
+    let Ok(Some(MetadataEvent::Snapshot(mut image))) = stream.next().await else {
+        panic!("no snapshot")
+    };
     assert_eq!(image, images[2]);
-    let Ok(Some(MetadataEvent::Frames(frames))) = stream.next().await else { panic!("no records") };
+    let Ok(Some(MetadataEvent::Frames(frames))) = stream.next().await else {
+        panic!("no records")
+    };
     for frame in &frames {
         image.apply_frame(frame).unwrap();
     }
@@ -327,7 +393,10 @@ async fn rule_07_an_image_at_a_lower_offset_is_refused_within_a_lineage() {
     parts.extend(snapshot(&images[1]));
     let mut following = Following::start(parts).await;
     let refused = following.first_event(Some(&images[2])).await.unwrap_err();
-    assert!(matches!(refused, ControlError::Guard(GuardError::Back { .. })), "{refused}");
+    assert!(
+        matches!(refused, ControlError::Guard(GuardError::Back { .. })),
+        "{refused}"
+    );
 }
 
 #[tokio::test]
@@ -336,7 +405,10 @@ async fn rule_07_records_that_do_not_follow_are_refused() {
     for (from, sent) in [(&images[1], &frames[3..]), (&images[2], &frames[2..])] {
         let mut following = Following::start(vec![opening(&images[3]), records(sent)]).await;
         let refused = following.first_event(Some(from)).await.unwrap_err();
-        assert!(matches!(refused, ControlError::Guard(GuardError::Back { .. })), "{refused}");
+        assert!(
+            matches!(refused, ControlError::Guard(GuardError::Back { .. })),
+            "{refused}"
+        );
     }
 }
 
@@ -345,9 +417,14 @@ async fn rule_07_a_controller_of_the_past_is_not_followed_after_a_later_one() {
     let (images, frames) = history();
     let mut following = Following::start(vec![opening(&images[3]), records(&frames[3..])]).await;
     following.first_event(Some(&images[2])).await.unwrap();
-    following.replica.streaming(vec![opening(&images[2]), records(&frames[2..3])]);
+    following
+        .replica
+        .streaming(vec![opening(&images[2]), records(&frames[2..3])]);
     let refused = following.first_event(Some(&images[1])).await.unwrap_err();
-    assert!(matches!(refused, ControlError::Guard(GuardError::Lower { .. })), "{refused}");
+    assert!(
+        matches!(refused, ControlError::Guard(GuardError::Lower { .. })),
+        "{refused}"
+    );
 }
 
 #[tokio::test]
@@ -374,10 +451,33 @@ async fn chunks_out_of_order_make_no_image() {
     let (images, _) = history();
     let mut parts = vec![opening(&images[3])];
     for part in snapshot(&images[3]) {
-        let Part::Snapshot(chunk) = part else { panic!("not a chunk") };
-        parts.push(Part::Snapshot(proto::SnapshotChunk { index: chunk.index + 1, ..chunk }));
+        let Part::Snapshot(chunk) = part else {
+            panic!("not a chunk")
+        };
+        parts.push(Part::Snapshot(proto::SnapshotChunk {
+            index: chunk.index + 1,
+            ..chunk
+        }));
     }
     let mut following = Following::start(parts).await;
     let refused = following.first_event(None).await.unwrap_err();
     assert!(matches!(refused, ControlError::Contract(_)), "{refused}");
+}
+
+#[tokio::test]
+async fn rule_07_after_a_controller_of_the_past_another_address_is_asked() {
+    let (images, frames) = history();
+    let mut following = Following::start(vec![opening(&images[2]), records(&frames[2..3])]).await;
+    let mut newest = opening_of(&images[3]);
+    newest.metadata_offset = MetadataOffset(9);
+    following.guard.admit(&newest).unwrap();
+    let refused = following.first_event(Some(&images[1])).await.unwrap_err();
+    assert!(
+        matches!(refused, ControlError::Guard(GuardError::Lower { .. })) && refused.is_retriable(),
+        "{refused}"
+    );
+    assert_eq!(following.replica.calls.load(Ordering::SeqCst), 1);
+    // Only one address resolves, so it is asked again, last.
+    assert!(following.first_event(Some(&images[1])).await.is_err());
+    assert_eq!(following.replica.calls.load(Ordering::SeqCst), 2);
 }

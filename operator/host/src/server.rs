@@ -14,7 +14,7 @@ use control::{
     Watch, proto,
 };
 use model::{BrokerId, Frame};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::metadata::MetadataMap;
@@ -30,6 +30,9 @@ const STREAM_BACKLOG: usize = 4;
 
 /// A peer that vanished without a word is noticed within twice this.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
+
+/// What open calls have to end after the shutdown began.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// Calls of one connection that run side by side at most.
 const CALLS_PER_CONNECTION: usize = 256;
@@ -59,7 +62,8 @@ impl Resolver for Single {
     }
 }
 
-/// Serves the contract on a bound listener until `shutdown` is ready and every open call has ended.
+/// Serves the contract on a bound listener until `shutdown` is ready. Open calls then have a second to end: streams
+/// end with their controller, so shut that down first.
 ///
 /// Without `tls` it speaks plaintext: only for loopback, or with a shared token on a trusted network.
 pub async fn serve_control(
@@ -87,10 +91,21 @@ pub async fn serve_control(
     if let Some(tls) = tls {
         server = server.tls_config(tls).map_err(io::Error::other)?;
     }
-    server
-        .serve_with_incoming_shutdown(service, incoming, shutdown)
-        .await
-        .map_err(io::Error::other)
+    let (begin_end, end_begun) = oneshot::channel();
+    let shutdown = async {
+        shutdown.await;
+        let _ = begin_end.send(());
+    };
+    let grace_over = async {
+        match end_begun.await {
+            Ok(()) => tokio::time::sleep(GRACE).await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        served = server.serve_with_incoming_shutdown(service, incoming, shutdown) => served.map_err(io::Error::other),
+        () = grace_over => Ok(()),
+    }
 }
 
 struct Shared<A, R> {

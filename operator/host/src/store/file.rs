@@ -1,24 +1,27 @@
 //! A folder as metadata store: what a standalone broker uses.
 //!
-//! `log` is the document, replaced as a whole by each append; `snapshot-<name>` holds a snapshot, a chunk a line.
-//! Both formats are the controller's and the model's own, with magic, version and digest. One process at a time holds
-//! the folder.
+//! `log` is the document ([`entries`]); `snapshot-<name>` holds a snapshot, a chunk a line. What is in them are the
+//! controller's and the model's own formats, with magic, version and digest. One process at a time holds the folder.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use controller::{DocumentError, LogDocument, SnapshotName, StoreVersion, StoredLog};
+use controller::{LogDocument, SnapshotName, StoreVersion, StoredLog};
 use rustix::io::Errno;
 use tokio::sync::Mutex;
 
 use self::folder::{Folder, Replaced};
 use super::{AppendFailure, MetadataStore, StoreError};
 
+mod entries;
 mod folder;
 
 const LOG: &str = "log";
 const SNAPSHOT: &str = "snapshot-";
+
+/// The file is written anew when it has grown to this, in bytes; usually a snapshot comes first.
+const LARGEST_FILE: usize = 1024 * 1024;
 
 /// A folder as metadata store.
 #[derive(Debug, Clone)]
@@ -28,12 +31,20 @@ pub struct FileStore {
     current: Arc<Mutex<Current>>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 enum Current {
     /// An append failed half way: read before comparing.
     Uncertain,
     Absent,
-    At(StoreVersion),
+    At(At),
+}
+
+#[derive(Debug)]
+struct At {
+    document: LogDocument,
+    version: StoreVersion,
+    /// Bytes of the file; `None` if it must be written anew.
+    appendable: Option<usize>,
 }
 
 impl FileStore {
@@ -49,10 +60,7 @@ impl FileStore {
                 source,
             },
         })?;
-        let current = match read(&folder, false)? {
-            Some(log) => Current::At(log.version),
-            None => Current::Absent,
-        };
+        let current = find(&folder)?;
         Ok(Self {
             folder: Arc::new(folder),
             current: Arc::new(Mutex::new(current)),
@@ -85,32 +93,10 @@ impl MetadataStore for FileStore {
         let folder = Arc::clone(&self.folder);
         // The blocking part owns the lock: an append whose caller has gone away still ends before the next begins.
         let append = blocking(move || {
-            if *current == Current::Uncertain {
-                *current = match read(&folder, false).map_err(|error| AppendFailure::Refused(error.to_string()))? {
-                    Some(log) => Current::At(log.version),
-                    None => Current::Absent,
-                };
+            if let Current::Uncertain = *current {
+                *current = find(&folder).map_err(|error| AppendFailure::Refused(error.to_string()))?;
             }
-            let as_expected = match (&*current, &expected) {
-                (Current::Absent, None) => true,
-                (Current::At(version), Some(expected)) => version == expected,
-                _ => false,
-            };
-            if !as_expected {
-                return Err(AppendFailure::Conflict);
-            }
-            let version = version_of(&document);
-            match folder.replace(LOG, document.encode().as_bytes()) {
-                Ok(()) => {
-                    *current = Current::At(version.clone());
-                    Ok(version)
-                }
-                Err(Replaced::Not(error)) => Err(AppendFailure::Refused(told(&folder, LOG, &error))),
-                Err(Replaced::Perhaps(error)) => {
-                    *current = Current::Uncertain;
-                    Err(AppendFailure::Unknown(told(&folder, LOG, &error)))
-                }
-            }
+            append(&folder, &mut current, document, expected.as_ref())
         });
         append.await.map_err(AppendFailure::Unknown)?
     }
@@ -152,20 +138,67 @@ impl MetadataStore for FileStore {
     }
 }
 
+fn append(
+    folder: &Folder,
+    current: &mut Current,
+    document: LogDocument,
+    expected: Option<&StoreVersion>,
+) -> Result<StoreVersion, AppendFailure> {
+    let old = match (&*current, expected) {
+        (Current::Absent, None) => None,
+        (Current::At(at), Some(expected)) if at.version == *expected => Some(at),
+        _ => return Err(AppendFailure::Conflict),
+    };
+    let continued = old.and_then(|old| {
+        let size = old.appendable.filter(|size| *size < LARGEST_FILE)?;
+        Some((size, entries::continuation(&old.document, &document)?))
+    });
+    let (written, size) = if let Some((size, text)) = continued {
+        (folder.append(LOG, text.as_bytes()), size + text.len())
+    } else {
+        let text = entries::file(&document);
+        (folder.replace(LOG, text.as_bytes()), text.len())
+    };
+    let told = |error: io::Error| format!("{}: {error}", folder.path(LOG).display());
+    match written {
+        Ok(()) => {
+            let version = version_of(&document);
+            *current = Current::At(At {
+                document,
+                version: version.clone(),
+                appendable: Some(size),
+            });
+            Ok(version)
+        }
+        Err(Replaced::Not(error)) => Err(AppendFailure::Refused(told(error))),
+        Err(Replaced::Perhaps(error)) => {
+            *current = Current::Uncertain;
+            Err(AppendFailure::Unknown(told(error)))
+        }
+    }
+}
+
 /// Each append has an id of its own, so it can be the version too.
 fn version_of(document: &LogDocument) -> StoreVersion {
     StoreVersion(document.append_id.to_string())
 }
 
+fn find(folder: &Folder) -> Result<Current, StoreError> {
+    Ok(match read_document(folder)? {
+        // The next append writes the file anew: what is torn, or was never synced, goes with the old one.
+        Some(document) => Current::At(At {
+            version: version_of(&document),
+            document,
+            appendable: None,
+        }),
+        None => Current::Absent,
+    })
+}
+
 fn read(folder: &Folder, with_snapshot: bool) -> Result<Option<StoredLog>, StoreError> {
-    let unusable = |name: &str, reason: String| StoreError::Unusable {
-        path: folder.path(name),
-        reason,
-    };
-    let Some(text) = read_text(folder, LOG)? else {
+    let Some(document) = read_document(folder)? else {
         return Ok(None);
     };
-    let document = LogDocument::decode(&text).map_err(|error: DocumentError| unusable(LOG, error.to_string()))?;
     let mut chunks = Vec::new();
     if with_snapshot && let Some(snapshot) = &document.snapshot {
         let name = format!("{SNAPSHOT}{}", snapshot.name);
@@ -181,6 +214,25 @@ fn read(folder: &Folder, with_snapshot: bool) -> Result<Option<StoredLog>, Store
     }))
 }
 
+fn read_document(folder: &Folder) -> Result<Option<LogDocument>, StoreError> {
+    let disk = |source| StoreError::Disk {
+        path: folder.path(LOG),
+        source,
+    };
+    let Some(bytes) = folder.read(LOG).map_err(disk)? else {
+        return Ok(None);
+    };
+    let contents = entries::decode(&bytes).map_err(|reason| StoreError::Unusable {
+        path: folder.path(LOG),
+        reason,
+    })?;
+    if contents.torn {
+        let path = folder.path(LOG);
+        tracing::info!(path = %path.display(), "the last append was torn by a crash; it was never answered");
+    }
+    Ok(Some(contents.document))
+}
+
 fn read_text(folder: &Folder, name: &str) -> Result<Option<String>, StoreError> {
     match folder.read(name) {
         Ok(Some(bytes)) => String::from_utf8(bytes).map(Some).map_err(|_| StoreError::Unusable {
@@ -193,10 +245,6 @@ fn read_text(folder: &Folder, name: &str) -> Result<Option<String>, StoreError> 
             source,
         }),
     }
-}
-
-fn told(folder: &Folder, name: &str, error: &io::Error) -> String {
-    format!("{}: {error}", folder.path(name).display())
 }
 
 /// Runs `work` where it may wait for the disk. The error says that it did not come to an end.

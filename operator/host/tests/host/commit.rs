@@ -135,7 +135,7 @@ async fn producer_ids_are_never_given_twice_whatever_the_store_does() {
                 let handle = handle.clone();
                 together.spawn(async move { handle.allocate_producer_ids(session).await });
             }
-            if draw % 2 == 0 {
+            if draw.is_multiple_of(2) {
                 store.land_delayed();
             }
             given.extend(together.join_all().await.into_iter().map(|block| block.unwrap()));

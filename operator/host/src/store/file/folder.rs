@@ -20,7 +20,7 @@ pub(crate) struct Folder {
     pub(crate) crash: std::sync::Mutex<Option<Step>>,
 }
 
-/// What replacing a file consists of, in order.
+/// What replacing a file or appending to it consists of, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
     /// The draft has its name and no bytes.
@@ -33,6 +33,10 @@ pub(crate) enum Step {
     Renamed,
     /// That name is on the disk.
     Named,
+    /// Bytes appended to a file are in the page cache.
+    Appended,
+    /// They are on the disk.
+    AppendSynced,
 }
 
 /// How far a replacement came that did not succeed.
@@ -110,6 +114,21 @@ impl Folder {
             self.reached(Step::Named)
         };
         name_it().map_err(Replaced::Perhaps)
+    }
+
+    /// Appends to a file. When this returns `Ok` the bytes survive a power loss; when not, some of them may.
+    pub(crate) fn append(&self, name: &str, bytes: &[u8]) -> Result<(), Replaced> {
+        let mut file = OpenOptions::new()
+            .append(true)
+            .open(self.path(name))
+            .map_err(Replaced::Not)?;
+        let mut append = || {
+            file.write_all(bytes)?;
+            self.reached(Step::Appended)?;
+            file.sync_data()?;
+            self.reached(Step::AppendSynced)
+        };
+        append().map_err(Replaced::Perhaps)
     }
 
     /// Removes a file if it is there. A crash may bring it back, which does no harm to what is garbage.
