@@ -99,8 +99,44 @@ pub fn decode_response_header(frame: &[u8], api: &api::Api, version: i16) -> Res
 
 #[cfg(test)]
 mod tests {
+    use bytes::{Bytes, BytesMut};
+    use kafka_protocol::messages as oracle;
+    use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
+
     use super::*;
     use crate::ApiKey;
+
+    #[test]
+    fn the_headers_of_every_api_and_version_are_the_oracles() {
+        for api in api::TABLE {
+            for version in api.accepted.iter() {
+                let key = oracle::ApiKey::try_from(api.key.code()).unwrap();
+                let mut theirs = BytesMut::new();
+                oracle::RequestHeader::default()
+                    .with_request_api_key(api.key.code())
+                    .with_request_api_version(version)
+                    .with_correlation_id(77)
+                    .with_client_id(Some(StrBytes::from_static_str("kcat")))
+                    .encode(&mut theirs, key.request_header_version(version))
+                    .unwrap();
+                let (header, body) = RequestHeader::decode(&theirs).unwrap();
+                assert_eq!(
+                    (header.correlation_id, header.client_id, body),
+                    (77, Some("kcat"), theirs.len())
+                );
+                let mut ours = Vec::new();
+                header.encode(&mut ours).unwrap();
+                assert_eq!(ours, theirs);
+
+                let mut ours = Vec::new();
+                put_response_header(&mut ours, api, version, 78);
+                let mut bytes = Bytes::from(ours.clone());
+                let theirs = oracle::ResponseHeader::decode(&mut bytes, key.response_header_version(version)).unwrap();
+                assert_eq!((theirs.correlation_id, bytes.len()), (78, 0));
+                assert_eq!(decode_response_header(&ours, api, version), Ok((78, ours.len())));
+            }
+        }
+    }
 
     #[test]
     fn both_forms_of_the_request_header_are_read_back() {

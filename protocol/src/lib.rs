@@ -4,6 +4,7 @@
 //! - [`header`]: what stands before a request or response body; [`frame`]: both together, for clients.
 //! - [`messages`]: structs and codecs, generated from `schema/` at build time.
 //! - [`produce`], [`fetch`]: the hand-shaped codecs of the hot path, over borrowed bytes.
+//! - [`topic`], [`leader`]: how both name a topic and where it is led.
 //! - [`batch`]: record batches as they lie on the wire and on disk.
 //! - [`error`]: Kafka's error codes.
 //! - [`codec`]: the bounded reader and the writer that all of the above stand on.

@@ -228,12 +228,13 @@ fn a_count_of_2_to_the_31_records_is_refused_without_a_walk() {
 
 #[test]
 fn records_that_do_not_fit_are_named() {
-    // The first record begins at 61: length 9 (0x14 >> 1 = 10 bytes), attributes, deltas, key length...
+    // The first record: length 12, attributes, two deltas, key length, k, value length, value, number of headers.
     let first = HEADER_LEN;
     for (place, byte, what) in [
         (first, 0x7e, "it is longer than its batch"),
         (first, 0x01, "its length is negative"),
         (first, 0x10, "its fields do not fit its length"),
+        (first, 0x1a, "its length is more than its fields take"),
         (first + 3, 0x02, "its offset delta is not its position"),
         (first + 4, 0x7e, "its fields do not fit its length"),
         (first + 12, 0x01, "its number of headers is negative"),

@@ -210,9 +210,7 @@ impl<'a> Reader<'a> {
         let Some(declared) = self.array_len(flexible, min_size)? else {
             return Ok(None);
         };
-        // An element can be larger in memory than on the wire: reserve no more than the bytes left, and grow by what is really there.
-        let reserved = declared.min(self.remaining() / size_of::<T>().max(1) + 1);
-        let mut elements = Vec::with_capacity(reserved);
+        let mut elements = room_for(declared, self.remaining());
         for _ in 0..declared {
             elements.push(element(self)?);
         }
@@ -266,6 +264,12 @@ impl<'a> Reader<'a> {
             left: self.rest.len(),
         }
     }
+}
+
+/// Room for `declared` elements, of which `left` bytes are still to be read. An element can be larger in memory than on the
+/// wire: no more is reserved than the bytes left, and the rest grows by what is really there.
+pub(super) fn room_for<T>(declared: usize, left: usize) -> Vec<T> {
+    Vec::with_capacity(declared.min(left / size_of::<T>().max(1) + 1))
 }
 
 /// -1 is null; nothing is shorter.

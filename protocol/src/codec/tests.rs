@@ -86,28 +86,30 @@ fn a_string_is_no_longer_than_kafkas_longest_in_either_form() {
 
 #[test]
 fn an_array_reserves_no_more_than_the_bytes_left() {
-    // 1000 elements of a byte each, which take 100 bytes each in memory.
+    let elements: Vec<[u8; 100]> = reader::room_for(1000, 1000);
+    assert!(elements.capacity() <= 11, "{}", elements.capacity());
+    let elements: Vec<i32> = reader::room_for(3, 1000);
+    assert_eq!(elements.capacity(), 3);
+}
+
+#[test]
+fn an_array_of_more_elements_than_bytes_is_refused() {
     let mut bytes = 1000_i32.to_be_bytes().to_vec();
     bytes.resize(1004, 0);
-    let mut reserved = 0;
-    let mut r = Reader::new(&bytes);
-    let error = r.array(false, 1, |r| {
-        r.i8()?;
-        reserved += 1;
-        if reserved == 11 {
-            Err(DecodeError::NotUtf8)
-        } else {
-            Ok([0_u8; 100])
-        }
-    });
-    assert_eq!(error, Err(DecodeError::NotUtf8));
-    let elements = Reader::new(&bytes[..]).array(false, 1, |r| r.i8().map(|_| ())).unwrap();
+    let elements = Reader::new(&bytes).array(false, 1, Reader::i8).unwrap();
     assert_eq!(elements.map(|elements| elements.len()), Some(1000));
     assert_eq!(
         Reader::new(&bytes[..1003]).array(false, 1, Reader::i8),
         Err(DecodeError::TooManyElements {
             declared: 1000,
             left: 999
+        })
+    );
+    assert_eq!(
+        Reader::new(&bytes).array(false, 2, Reader::i8),
+        Err(DecodeError::TooManyElements {
+            declared: 1000,
+            left: 1000
         })
     );
 }
