@@ -132,7 +132,9 @@ pub(crate) fn apply(image: &mut MetadataImage, event: MetadataEvent) {
         MetadataEvent::Snapshot(snapshot) => *image = snapshot,
         MetadataEvent::Frames(frames) => {
             assert!(!frames.is_empty());
-            frames.iter().for_each(|frame| image.apply_frame(frame).unwrap());
+            for frame in &frames {
+                image.apply_frame(frame).unwrap();
+            }
         }
     }
 }
