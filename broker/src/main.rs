@@ -1,3 +1,41 @@
-//! The broker program.
+//! The broker program: reads the command line, runs, and says in one sentence why it could not.
 
-fn main() {}
+use std::process::ExitCode;
+
+use anyhow::Context;
+use broker::args::{Cli, Command};
+use broker::{check, logging, run, signals, standalone};
+use clap::Parser;
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Standalone(args) => {
+            logging::start(&args.broker.log);
+            finish(in_runtime(async { Ok(standalone::run(args, signals::stop_requested()?).await?) }))
+        }
+        Command::Run(args) => {
+            logging::start(&args.broker.log);
+            finish(in_runtime(async { Ok(run::run(args, signals::stop_requested()?).await?) }))
+        }
+        Command::Check(args) => finish(check::run(&args).map(|summary| println!("{summary}"))),
+    }
+}
+
+/// Control work shares one thread; connections have theirs.
+fn in_runtime(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("the system refused a runtime")?;
+    runtime.block_on(work)
+}
+
+fn finish(result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("broker: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

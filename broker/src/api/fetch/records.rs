@@ -1,0 +1,75 @@
+//! Records on their way out: small pieces are read into the response, large ones are sent by the kernel from the file.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use broker_log::LogSlice;
+use broker_log::dir::fs::FsDir;
+use broker_network::{Chunk, Response};
+use protocol::EncodeError;
+use protocol::fetch::{self, FetchResponse, FetchedPartition, Payload};
+
+use crate::api::ReplyTo;
+
+/// From this size on `sendfile` is cheaper than reading and writing; below, one send for all of it is.
+const SENDFILE_BYTES: usize = 64 * 1024;
+
+/// The records of one partition.
+#[derive(Debug)]
+pub(super) enum Records {
+    /// Read already.
+    Read(Vec<u8>),
+    /// Still in the file.
+    InFile { file: Arc<File>, position: u64, len: usize },
+}
+
+impl Records {
+    /// Of what the log found; `None` if that is nothing.
+    pub(super) fn of(slice: LogSlice<FsDir>) -> io::Result<Option<Self>> {
+        let LogSlice { file, position, len, .. } = slice;
+        let Some(file) = file.filter(|_| len > 0) else {
+            return Ok(None);
+        };
+        if len >= SENDFILE_BYTES {
+            return Ok(Some(Self::InFile { file, position, len }));
+        }
+        let mut bytes = vec![0; len];
+        file.read_exact_at(&mut bytes, position)?;
+        Ok(Some(Self::Read(bytes)))
+    }
+}
+
+impl Payload for Records {
+    fn len(&self) -> usize {
+        match self {
+            Self::Read(bytes) => bytes.len(),
+            Self::InFile { len, .. } => *len,
+        }
+    }
+}
+
+/// The whole response, with neighbouring pieces in memory put into one.
+pub(super) fn response(
+    reply: &ReplyTo,
+    response: &FetchResponse<'_>,
+    partitions: Vec<FetchedPartition<'_, Records>>,
+) -> Result<Response, EncodeError> {
+    let pieces = response.encode(reply.start(), reply.version, partitions)?;
+    let mut chunks: Vec<Chunk> = Vec::with_capacity(pieces.len());
+    for piece in pieces {
+        let bytes = match piece {
+            fetch::Chunk::Inline(bytes) | fetch::Chunk::Records(Records::Read(bytes)) => bytes,
+            fetch::Chunk::Records(Records::InFile { file, position, len }) => {
+                chunks.push(Chunk::File { file, offset: position, len: len as u64 });
+                continue;
+            }
+        };
+        match chunks.last_mut() {
+            Some(Chunk::Owned(before)) => before.extend_from_slice(&bytes),
+            _ => chunks.push(Chunk::Owned(bytes)),
+        }
+    }
+    Ok(Response::new(chunks))
+}

@@ -1,0 +1,61 @@
+//! Work that nobody waits for, on a thread of its own: timed flushes, checkpoints, purges.
+
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::context::BrokerContext;
+use crate::error::StartError;
+
+/// How exactly `flush.ms` is kept.
+const TICK: Duration = Duration::from_millis(100);
+
+/// How often checkpoints are written: what a restart after a crash must read again at most, in time.
+const CHECKPOINT: Duration = Duration::from_secs(30);
+
+/// How often removed data is looked for.
+const PURGE: Duration = Duration::from_secs(1);
+
+/// The thread. Dropping it ends the thread without waiting.
+#[derive(Debug)]
+pub struct Background {
+    stop: Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Background {
+    /// Starts the thread.
+    pub fn start(broker: Arc<BrokerContext>) -> Result<Self, StartError> {
+        let (stop, stopped) = mpsc::channel();
+        let work = move || {
+            let mut checkpoint_at = Instant::now() + CHECKPOINT;
+            let mut purge_at = Instant::now();
+            while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(TICK) {
+                broker.replicas.flush_due();
+                let now = Instant::now();
+                if now >= purge_at {
+                    broker.replicas.purge_due();
+                    purge_at = now + PURGE;
+                }
+                if now >= checkpoint_at {
+                    broker.replicas.write_checkpoints();
+                    checkpoint_at = now + CHECKPOINT;
+                }
+            }
+        };
+        let thread = thread::Builder::new()
+            .name("background".to_owned())
+            .spawn(work)
+            .map_err(|source| StartError::System { what: "a thread for background work", source })?;
+        Ok(Self { stop, thread })
+    }
+
+    /// Ends the thread after what it is doing now.
+    pub fn stop(self) {
+        drop(self.stop);
+        if self.thread.join().is_err() {
+            tracing::error!("the background thread had failed");
+        }
+    }
+}

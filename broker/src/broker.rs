@@ -1,0 +1,204 @@
+//! Start and stop of a broker, in one function each, in order.
+
+use std::future::Future;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use broker_log::DataDir as LogDir;
+use broker_log::dir::fs::FsDir;
+use broker_network::{
+    DEFAULT_FRAME_LIMIT, NetworkConfig, Server, connection_limit, raise_descriptor_limit,
+};
+use control::StreamGuard;
+use controller_host::entropy::random_bytes;
+use model::{BrokerId, DirectoryId, Endpoint, IncarnationId};
+use prometheus::Registry;
+
+use crate::api::ApiHandler;
+use crate::args::BrokerArgs;
+use crate::background::Background;
+use crate::context::BrokerContext;
+use crate::controller_link::{Controller, ControllerLink};
+use crate::data_dir::DataDir;
+use crate::error::StartError;
+use crate::health::{self, Readiness};
+use crate::lease::{self, LeaseSettings};
+use crate::listeners;
+use crate::membership::{self, Membership, Process};
+use crate::metadata_cache::{ImageFile, MetadataCache};
+use crate::metrics::BrokerMetrics;
+use crate::network_metrics;
+use crate::producer_ids::ProducerIds;
+use crate::replica_manager::{Leading, ReplicaManager};
+
+/// How long leaderships may take to move when the broker stops.
+const HAND_OVER: Duration = Duration::from_secs(1);
+
+/// How long answers may take to leave when the broker stops.
+const FAREWELL: Duration = Duration::from_millis(500);
+
+/// Descriptors kept for segments and their indexes, out of all that the process may open.
+const DESCRIPTORS_FOR_LOGS: u64 = 4096;
+
+/// A file beside the image: the highest controller that was ever followed.
+const GUARD_FILE: &str = "metadata.guard";
+
+/// What the two ways of running a broker tell apart.
+#[derive(Debug)]
+pub struct Role {
+    /// Who this broker is.
+    pub id: BrokerId,
+    /// Its failure domain.
+    pub rack: Option<String>,
+    /// Its pod.
+    pub pod_uid: Option<String>,
+    /// The Lease to renew.
+    pub lease: Option<String>,
+}
+
+/// What is opened before anything is started, so that every refusal comes while nothing has happened yet.
+#[derive(Debug)]
+pub struct Opened {
+    /// Under our lock.
+    pub data_dir: DataDir,
+    listeners: Vec<listeners::BoundListener>,
+    metrics: Option<std::net::TcpListener>,
+}
+
+impl Opened {
+    /// Locks the directory and binds every address.
+    pub fn open(args: &BrokerArgs, id: BrokerId) -> Result<Self, StartError> {
+        let data_dir = DataDir::open(&args.data_dir, id)?;
+        let listeners = listeners::bind(&args.listen, &args.advertise)?;
+        let metrics = health::bind(&args.metrics)?;
+        Ok(Self { data_dir, listeners, metrics })
+    }
+}
+
+/// Runs a broker until `stop` is ready. `connect` makes the way to the controller for this incarnation.
+pub async fn run(
+    args: &BrokerArgs,
+    role: Role,
+    opened: Opened,
+    connect: impl FnOnce(IncarnationId) -> Result<Controller, StartError>,
+    stop: impl Future<Output = ()>,
+) -> Result<(), StartError> {
+    // What this process may use, and who it is.
+    let descriptors = raise_descriptor_limit();
+    let incarnation = IncarnationId::from_random(random("an incarnation id")?);
+    let new_directory = DirectoryId::from_random(random("a directory id")?);
+    let Opened { data_dir, listeners, metrics: metrics_listener } = opened;
+    let directory_id = data_dir.identity().map_or(new_directory, |identity| identity.directory_id);
+    let metrics = BrokerMetrics::new(Registry::new())
+        .map_err(|error| StartError::System { what: "metrics", source: std::io::Error::other(error) })?;
+    let readiness = Arc::new(Readiness::default());
+
+    // What the disk knows.
+    let (image_file, image) = ImageFile::open(data_dir.path())?;
+    let guard = open_guard(data_dir.path())?;
+    let (log_dir, left) = LogDir::open(FsDir::new(data_dir.path())).map_err(|error| StartError::Image {
+        path: data_dir.path().to_path_buf(),
+        reason: error.to_string(),
+    })?;
+    let clean_shutdown_epoch = left.clean_shutdown;
+    let frame_limit = Arc::new(AtomicUsize::new(DEFAULT_FRAME_LIMIT));
+    let known = image.offset() >= model::MetadataOffset(0);
+
+    // The broker itself. Partitions that nobody else holds are served from here on (METADATA 18).
+    let link = ControllerLink::new(connect(incarnation)?, tokio::runtime::Handle::current());
+    let endpoints = listeners
+        .iter()
+        .map(|l| Endpoint { listener: l.name.clone(), host: l.advertised_host.clone(), port: l.advertised_port })
+        .collect();
+    let replicas =
+        ReplicaManager::new(role.id, log_dir, left, metrics.clone(), Arc::clone(&frame_limit));
+    let broker = Arc::new(BrokerContext {
+        id: role.id,
+        endpoints,
+        rack: role.rack.clone(),
+        metadata: MetadataCache::new(image),
+        replicas,
+        controller: link,
+        producer_ids: ProducerIds::default(),
+        metrics: metrics.clone(),
+        stopping: AtomicBool::new(false),
+    });
+    broker.replicas.apply(&broker.metadata.snapshot(), Leading::SoleReplica);
+    readiness.logs_recovered();
+
+    // Signs of life.
+    if let Some(listener) = metrics_listener {
+        tokio::spawn(health::serve(listener, metrics.clone(), Arc::clone(&readiness)));
+    }
+    if let Some(name) = role.lease {
+        let pod_uid = role.pod_uid.clone().unwrap_or_default();
+        lease::start(LeaseSettings { name, pod_uid, incarnation }, metrics.clone())?;
+    }
+    let process = Process {
+        id: role.id,
+        incarnation,
+        directory_id,
+        pod_uid: role.pod_uid,
+        rack: role.rack,
+        clean_shutdown_epoch,
+    };
+    let membership =
+        Membership::new(Arc::clone(&broker), process, data_dir, image_file, guard, Arc::clone(&readiness));
+    let _directory_lock = membership.data_dir();
+    let mut joined = membership.joined();
+    let mut membership = std::pin::pin!(membership.keep());
+    let mut stop = std::pin::pin!(stop);
+    if !known {
+        // A fresh directory has nothing to serve, not even a cluster id: clients wait in the backlog for a moment.
+        tokio::select! {
+            fatal = &mut membership => return Err(fatal),
+            _ = joined.wait_for(|joined| *joined) => {}
+            () = &mut stop => return Ok(()),
+        }
+    }
+
+    // Clients.
+    let names: Vec<String> = listeners.iter().map(|l| format!("{}={}:{}", l.name, l.advertised_host, l.advertised_port)).collect();
+    let mut network = NetworkConfig::new(listeners.into_iter().flat_map(|listener| listener.sockets).collect());
+    network.threads = args.threads.unwrap_or(network.threads).max(1);
+    network.max_connections = connection_limit(descriptors, DESCRIPTORS_FOR_LOGS);
+    network.memory_budget_bytes = args.request_memory;
+    network.frame_limit = frame_limit;
+    let server = Server::start(network, Arc::new(ApiHandler::new(Arc::clone(&broker))))?;
+    network_metrics::register(&metrics, server.metrics());
+    let background = Background::start(Arc::clone(&broker))?;
+    tracing::info!(broker_id = %role.id, listeners = names.join(" "), version = env!("CARGO_PKG_VERSION"), "serving");
+
+    let ended = tokio::select! {
+        fatal = &mut membership => Err(fatal),
+        () = &mut stop => Ok(()),
+    };
+
+    // The way back: hand over, stop listening, answer what is open, close the logs, say that all is well.
+    tracing::info!("stopping");
+    readiness.stopping();
+    let epoch = broker.controller.session().map(|session| session.broker_epoch);
+    tokio::select! {
+        // Records go on arriving meanwhile: that is how leaderships move.
+        _ = &mut membership => {}
+        () = membership::hand_over(&broker, incarnation, HAND_OVER) => {}
+    }
+    broker.stopping.store(true, Ordering::Release);
+    broker.replicas.wake_fetches();
+    server.shutdown(FAREWELL).await;
+    background.stop();
+    broker.replicas.close(epoch);
+    tracing::info!("stopped");
+    ended
+}
+
+fn open_guard(directory: &Path) -> Result<StreamGuard, StartError> {
+    let path = directory.join(GUARD_FILE);
+    StreamGuard::open(&path).map_err(|error| StartError::Image { path, reason: error.to_string() })
+}
+
+fn random(what: &'static str) -> Result<[u8; 16], StartError> {
+    random_bytes().map_err(|source| StartError::System { what, source })
+}

@@ -1,0 +1,176 @@
+//! The way to the controller: in the same process or over gRPC, with the same words.
+
+use std::future::Future;
+use std::time::Duration;
+
+use bytes::Bytes;
+use control::{
+    AdminRequest, ControlClient, ControlError, Heartbeat, HeartbeatAnswer, MetadataEvent, MetadataStream, Opening,
+    ProducerIdBlock, Purged, Registered, Registration, Session, StreamGuard, Watch,
+};
+use controller_host::{ControllerHandle, MetadataWatch};
+use parking_lot::RwLock;
+use tokio::runtime::Handle;
+
+/// Where the controller is.
+#[derive(Debug, Clone)]
+pub enum Controller {
+    /// In this process.
+    Local(ControllerHandle),
+    /// In the operator, or in a standalone broker.
+    Remote(ControlClient),
+}
+
+/// Metadata as it comes from either.
+#[derive(Debug)]
+pub enum MetadataSource {
+    /// From this process.
+    Local(MetadataWatch),
+    /// Over gRPC.
+    Remote(Box<MetadataStream>),
+}
+
+/// Why a request could not be handed to the controller.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// This process has no broker epoch yet, so it may ask for nothing.
+    #[error("this broker is not registered with the controller yet")]
+    NotRegistered,
+    /// The controller said no, or nobody answered.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    /// The process is stopping.
+    #[error("this broker is stopping")]
+    Stopping,
+}
+
+/// The controller, and who we are to it. Calls may come from any thread; they run on the control thread, so that a
+/// network thread that ends takes no connection with it.
+#[derive(Debug)]
+pub struct ControllerLink {
+    controller: Controller,
+    runtime: Handle,
+    session: RwLock<Option<Session>>,
+}
+
+impl ControllerLink {
+    /// A link whose calls run on `runtime`.
+    pub fn new(controller: Controller, runtime: Handle) -> Self {
+        Self { controller, runtime, session: RwLock::new(None) }
+    }
+
+    /// The registration of this process, if it has one.
+    pub fn session(&self) -> Option<Session> {
+        *self.session.read()
+    }
+
+    /// Registers this process, trying for up to `patience`.
+    pub async fn register(&self, registration: Registration, patience: Duration) -> Result<Registered, ControlError> {
+        let registered = match &self.controller {
+            Controller::Local(handle) => handle.register(registration.clone()).await?,
+            Controller::Remote(client) => client.register(&registration, patience).await?,
+        };
+        let session = Session { broker_id: registration.broker_id, broker_epoch: registered.broker_epoch };
+        *self.session.write() = Some(session);
+        Ok(registered)
+    }
+
+    /// The controller does not know this registration any more.
+    pub fn forget_session(&self) {
+        *self.session.write() = None;
+    }
+
+    /// "I live."
+    pub async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<HeartbeatAnswer, ControlError> {
+        match &self.controller {
+            Controller::Local(handle) => Ok(handle.heartbeat(heartbeat).await?),
+            Controller::Remote(client) => client.heartbeat(&heartbeat).await,
+        }
+    }
+
+    /// Metadata from a position on. `guard` keeps a remote stream from leading back (METADATA 7).
+    pub async fn watch(
+        &self,
+        watch: Watch,
+        guard: &mut StreamGuard,
+        patience: Duration,
+    ) -> Result<MetadataSource, ControlError> {
+        match &self.controller {
+            Controller::Local(handle) => {
+                let source = handle.watch(watch).await?;
+                guard.admit(source.opening())?;
+                Ok(MetadataSource::Local(source))
+            }
+            Controller::Remote(client) => {
+                let stream = client.watch(&watch, guard, patience).await?;
+                Ok(MetadataSource::Remote(Box::new(stream)))
+            }
+        }
+    }
+
+    /// Hands an admin request on; the answer is the body of the Kafka response.
+    pub async fn forward(
+        &self,
+        request: impl FnOnce(Session) -> AdminRequest,
+        patience: Duration,
+    ) -> Result<Bytes, LinkError> {
+        let request = request(self.session().ok_or(LinkError::NotRegistered)?);
+        let controller = self.controller.clone();
+        self.run(async move {
+            match controller {
+                Controller::Local(handle) => Ok(handle.forward(request).await?),
+                Controller::Remote(client) => client.forward(request, patience).await,
+            }
+        })
+        .await
+    }
+
+    /// Takes a block of producer ids.
+    pub async fn allocate_producer_ids(&self, patience: Duration) -> Result<ProducerIdBlock, LinkError> {
+        let session = self.session().ok_or(LinkError::NotRegistered)?;
+        let controller = self.controller.clone();
+        self.run(async move {
+            match controller {
+                Controller::Local(handle) => Ok(handle.allocate_producer_ids(session).await?),
+                Controller::Remote(client) => client.allocate_producer_ids(session, patience).await,
+            }
+        })
+        .await
+    }
+
+    /// Reports purged topics (METADATA 25).
+    pub async fn report_purged(&self, purged: Purged, patience: Duration) -> Result<(), ControlError> {
+        match &self.controller {
+            Controller::Local(handle) => Ok(handle.report_purged(purged).await?),
+            Controller::Remote(client) => client.report_purged(&purged, patience).await,
+        }
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        call: impl Future<Output = Result<T, ControlError>> + Send + 'static,
+    ) -> Result<T, LinkError> {
+        match self.runtime.spawn(call).await {
+            Ok(result) => Ok(result?),
+            Err(_) => Err(LinkError::Stopping),
+        }
+    }
+}
+
+impl MetadataSource {
+    /// How the stream began.
+    pub fn opening(&self) -> &Opening {
+        match self {
+            Self::Local(source) => source.opening(),
+            Self::Remote(stream) => stream.opening(),
+        }
+    }
+
+    /// The next piece of metadata; `None` when the stream ended and another must be opened.
+    pub async fn next(&mut self) -> Result<Option<MetadataEvent>, ControlError> {
+        match self {
+            Self::Local(source) => Ok(source.next().await),
+            Self::Remote(stream) => stream.next().await,
+        }
+    }
+}

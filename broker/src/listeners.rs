@@ -1,0 +1,304 @@
+//! Where clients connect, and what they are told to connect to.
+//!
+//! A listener is a name with one or more bound addresses and one advertised address. Every answer that names a broker
+//! uses the advertised address of the listener that the request came in by, so that a client inside a cluster and one
+//! outside never get each other's addresses.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use broker_network::{Listener, ListenerName};
+
+use crate::error::StartError;
+
+/// The listener of an address without a name, as in Kafka.
+pub const DEFAULT_LISTENER: &str = "PLAINTEXT";
+
+/// Port of Kafka clients.
+pub const DEFAULT_PORT: u16 = 9092;
+
+/// How long the file of an advertised port is waited for.
+const PORT_FILE_PATIENCE: Duration = Duration::from_secs(60);
+
+/// `--listen [NAME=]HOST:PORT`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listen {
+    /// Listener name.
+    pub name: String,
+    /// Name or address to bind.
+    pub host: String,
+    /// Port; 0 takes a free one.
+    pub port: u16,
+}
+
+/// `--advertise [NAME=]HOST:PORT`, where PORT may be `@FILE`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Advertise {
+    /// Listener name.
+    pub name: String,
+    /// What clients are told.
+    pub host: String,
+    /// What clients are told.
+    pub port: AdvertisedPort,
+}
+
+/// A port, or where it will be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AdvertisedPort {
+    /// As given; 0 is the port that was bound.
+    Number(u16),
+    /// A file that holds the port: a node port is known only after the pod's own Service was made.
+    File(PathBuf),
+}
+
+/// A listener with its sockets bound.
+#[derive(Debug)]
+pub struct BoundListener {
+    /// Its name.
+    pub name: String,
+    /// Bound sockets.
+    pub sockets: Vec<Listener>,
+    /// Host that clients are told.
+    pub advertised_host: String,
+    /// Port that clients are told.
+    pub advertised_port: u16,
+}
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, address) = split_name(text)?;
+        let (host, port) = parse_address(address)?;
+        Ok(Self { name, host, port })
+    }
+}
+
+impl FromStr for Advertise {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, address) = split_name(text)?;
+        let (host, port) = match address.split_once(":@") {
+            Some((host, file)) if !host.is_empty() && !file.is_empty() => {
+                (host.to_owned(), AdvertisedPort::File(PathBuf::from(file)))
+            }
+            _ => parse_address(address).map(|(host, port)| (host, AdvertisedPort::Number(port)))?,
+        };
+        if host.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified()) {
+            return Err(format!(
+                "{host} is a wildcard: give the name or address under which clients reach this broker"
+            ));
+        }
+        Ok(Self { name, host, port })
+    }
+}
+
+impl Listen {
+    /// The address without the name.
+    fn target(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.name != DEFAULT_LISTENER {
+            write!(f, "{}=", self.name)?;
+        }
+        f.write_str(&self.target())
+    }
+}
+
+/// Checks the addresses and binds them all, or says which one failed and why.
+///
+/// With an empty `listen`, 127.0.0.1:9092 and `[::1]:9092` are taken, the second only where the machine has IPv6.
+pub fn bind(listen: &[Listen], advertise: &[Advertise]) -> Result<Vec<BoundListener>, StartError> {
+    let defaults = default_listen();
+    let (wanted, by_default) = if listen.is_empty() {
+        (defaults.as_slice(), true)
+    } else {
+        (listen, false)
+    };
+    for advertised in advertise {
+        if !wanted.iter().any(|address| address.name == advertised.name) {
+            return Err(StartError::AdvertiseWithoutListener {
+                name: advertised.name.clone(),
+            });
+        }
+    }
+    let mut listeners: Vec<BoundListener> = Vec::new();
+    for address in wanted {
+        let advertised = advertise.iter().find(|a| a.name == address.name);
+        let name = ListenerName::new(address.name.as_str());
+        let mut targets = Listener::resolve(&name, &address.target())?;
+        targets.sort_unstable();
+        targets.dedup();
+        if advertised.is_none() && targets.iter().any(|target| target.ip().is_unspecified()) {
+            return Err(StartError::WildcardWithoutAdvertise { listen: address.to_string(), port: address.port });
+        }
+        let mut sockets = Vec::new();
+        for target in targets {
+            match Listener::bind(name.clone(), target) {
+                Ok(socket) => sockets.push(socket),
+                Err(error) if by_default && target.is_ipv6() && error.is_address_unavailable() => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let Some(port) = sockets.first().map(|socket| socket.address().port()) else {
+            continue;
+        };
+        if let Some(listener) = listeners.iter_mut().find(|l| l.name == address.name) {
+            listener.sockets.extend(sockets);
+            continue;
+        }
+        let advertised_port = match advertised.map(|advertised| &advertised.port) {
+            None | Some(AdvertisedPort::Number(0)) => port,
+            Some(AdvertisedPort::Number(number)) => *number,
+            Some(AdvertisedPort::File(file)) => read_port(&address.name, file)?,
+        };
+        listeners.push(BoundListener {
+            name: address.name.clone(),
+            sockets,
+            advertised_host: advertised.map_or_else(|| address.host.clone(), |a| a.host.clone()),
+            advertised_port,
+        });
+    }
+    Ok(listeners)
+}
+
+fn default_listen() -> Vec<Listen> {
+    [
+        IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(Ipv6Addr::LOCALHOST),
+    ]
+    .into_iter()
+    .map(|ip| Listen {
+        name: DEFAULT_LISTENER.to_owned(),
+        host: ip.to_string(),
+        port: DEFAULT_PORT,
+    })
+    .collect()
+}
+
+fn split_name(text: &str) -> Result<(String, &str), String> {
+    let (name, address) = text.split_once('=').unwrap_or((DEFAULT_LISTENER, text));
+    let legal = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if name.is_empty() || !name.chars().all(legal) {
+        return Err(format!("{name:?} is no listener name: use letters, digits, - and _"));
+    }
+    Ok((name.to_owned(), address))
+}
+
+fn parse_address(address: &str) -> Result<(String, u16), String> {
+    let complaint =
+        || format!("{address:?} is no address: write HOST:PORT, for example 127.0.0.1:9092 or [::1]:9092");
+    let (host, port) = address.rsplit_once(':').ok_or_else(complaint)?;
+    let port = port.parse().map_err(|_| complaint())?;
+    let host = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+    if host.is_empty() || (host.contains(':') && host.parse::<Ipv6Addr>().is_err()) {
+        return Err(complaint());
+    }
+    Ok((host.to_owned(), port))
+}
+
+/// Waits for the file of a port, which appears a little after the pod: Services are made beside it.
+fn read_port(listener: &str, file: &Path) -> Result<u16, StartError> {
+    let give_up = Instant::now() + PORT_FILE_PATIENCE;
+    let mut told = false;
+    loop {
+        let reason = match std::fs::read_to_string(file) {
+            Ok(text) => match text.trim().parse::<u16>() {
+                Ok(port) if port > 0 => return Ok(port),
+                _ => format!("it holds {:?}, which is no port", text.trim()),
+            },
+            Err(error) => error.to_string(),
+        };
+        if Instant::now() >= give_up {
+            return Err(StartError::PortFile { listener: listener.to_owned(), path: file.to_path_buf(), reason });
+        }
+        if !told {
+            tracing::info!(listener, file = %file.display(), "waiting for the advertised port to be written");
+            told = true;
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listen(text: &str) -> Listen {
+        text.parse().expect("a legal address")
+    }
+
+    #[test]
+    fn an_address_may_carry_a_listener_name() {
+        let address = listen("external=[::1]:9094");
+        assert_eq!(address.name, "external");
+        assert_eq!((address.host.as_str(), address.port), ("::1", 9094));
+        assert_eq!(address.to_string(), "external=[::1]:9094");
+        assert_eq!(listen("localhost:1").name, DEFAULT_LISTENER);
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_an_example() {
+        for text in ["9092", ":9092", "host:", "host:99999", "::1:9092:x", "a b=h:1", "=h:1"] {
+            assert!(text.parse::<Listen>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_wildcard_needs_an_advertised_address() {
+        let error = bind(&[listen("0.0.0.0:0")], &[]).expect_err("a wildcard");
+        assert!(error.to_string().contains("--advertise"), "{error}");
+        let told = "broker.example:9092".parse::<Advertise>().expect("legal");
+        let bound = bind(&[listen("0.0.0.0:0")], &[told]).expect("free port");
+        assert_eq!(bound[0].advertised_host, "broker.example");
+        assert_eq!(bound[0].advertised_port, 9092);
+        assert!("0.0.0.0:9092".parse::<Advertise>().is_err());
+    }
+
+    #[test]
+    fn a_taken_port_is_named_with_its_listener() {
+        let first = bind(&[listen("127.0.0.1:0")], &[]).expect("free port");
+        let taken = format!("internal=127.0.0.1:{}", first[0].advertised_port);
+        let error = bind(&[listen(&taken)], &[]).expect_err("taken");
+        let sentence = error.to_string();
+        assert!(sentence.contains("internal"), "{sentence}");
+        assert!(sentence.contains("--listen"), "{sentence}");
+    }
+
+    #[test]
+    fn addresses_of_one_name_are_one_listener() {
+        let bound = bind(&[listen("127.0.0.1:0"), listen("127.0.0.2:0")], &[]).expect("free ports");
+        assert_eq!(bound.len(), 1);
+        assert_eq!(bound[0].sockets.len(), 2);
+        assert_eq!(bound[0].advertised_host, "127.0.0.1");
+    }
+
+    #[test]
+    fn an_advertised_port_may_come_from_a_file() {
+        let temp = tempfile::tempdir().expect("temp");
+        let file = temp.path().join("port");
+        std::fs::write(&file, "31094\n").expect("write");
+        let told = format!("plain=node.example:@{}", file.display()).parse::<Advertise>().expect("legal");
+        let bound = bind(&[listen("plain=0.0.0.0:0")], &[told]).expect("free port");
+        assert_eq!((bound[0].advertised_host.as_str(), bound[0].advertised_port), ("node.example", 31094));
+    }
+
+    #[test]
+    fn an_advertised_address_needs_its_listener() {
+        let told = "external=h:1".parse::<Advertise>().expect("legal");
+        let error = bind(&[listen("127.0.0.1:0")], &[told]).expect_err("no such listener");
+        assert!(error.to_string().contains("external"), "{error}");
+    }
+}

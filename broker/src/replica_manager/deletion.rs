@@ -1,0 +1,120 @@
+//! Removing data. Nothing goes because it is absent from the metadata; it goes because a tombstone names it.
+//!
+//! METADATA 25: a removed topic leaves a tombstone in the image. Its directories are renamed at once, purged after
+//! `file.delete.delay.ms`, and the purge is reported until the tombstone is gone. A directory whose topic id is neither
+//! in the image nor among the tombstones is kept aside and reported to people.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use broker_log::TopicPartition;
+use model::{MetadataImage, TopicId};
+
+use super::{ReplicaManager, TopicHandle};
+use crate::clock::now_ms;
+use crate::replica_manager::checkpoints::name_of;
+
+/// Default of `file.delete.delay.ms`, for directories whose topic's settings are gone with it.
+const DEFAULT_DELAY_MS: i64 = 60_000;
+
+/// Directories on their way out.
+#[derive(Debug, Default)]
+pub(super) struct Deletions {
+    /// Removed topics with renamed directories, and when those are purged.
+    due: BTreeMap<TopicId, i64>,
+    /// Strangers told about, so that each is told once.
+    reported: BTreeSet<TopicPartition>,
+    /// [`ReplicaManager::sweep`] has gone through what a former run left.
+    swept: bool,
+}
+
+impl ReplicaManager {
+    /// The topic left the image: its partitions close, and go if a tombstone says so.
+    pub(super) fn close_topic(&self, image: &MetadataImage, gone: &TopicHandle) {
+        for partition in gone.partitions.iter().flatten() {
+            if let Err(error) = partition.close() {
+                tracing::error!(topic_partition = %name_of(partition), %error, "not closed cleanly");
+            }
+        }
+        self.metrics.topics.forget(gone.name.as_str());
+        if !image.tombstones().contains_key(&gone.id) {
+            tracing::warn!(topic = %gone.name, topic_id = %gone.id, "topic left the metadata without a tombstone, its data stays");
+            return;
+        }
+        let delay = image.topic_config(&gone.image).file_delete_delay_ms;
+        for partition in gone.partitions.iter().flatten() {
+            self.delete(&name_of(partition), gone.id, delay);
+        }
+    }
+
+    /// Looks through the directory for what a former run left: removed topics are deleted, strangers kept and told.
+    pub fn sweep(&self, image: &MetadataImage) {
+        if self.deletion.lock().swept {
+            return;
+        }
+        let found = self.log_dir.purge_deleted().and_then(|_| self.log_dir.partitions());
+        let found = match found {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::error!(%error, "data directory cannot be looked through for removed topics");
+                return;
+            }
+        };
+        for (name, id) in found {
+            match id {
+                Some(id) if image.topic(id).is_some() => {}
+                Some(id) if image.tombstones().contains_key(&id) => self.delete(&name, id, DEFAULT_DELAY_MS),
+                id => {
+                    if self.deletion.lock().reported.insert(name.clone()) {
+                        let topic_id = id.map_or_else(|| "unknown".to_owned(), |id| id.to_string());
+                        tracing::warn!(topic_partition = %name, topic_id, "directory of a topic that the metadata does not know: it is kept, and opened by nobody");
+                    }
+                }
+            }
+        }
+        self.deletion.lock().swept = true;
+    }
+
+    /// Purges what is due. Topics that are removed one soon after another are purged together, with the last of them.
+    pub fn purge_due(&self) {
+        let now = now_ms();
+        let due: Vec<TopicId> = {
+            let deletion = self.deletion.lock();
+            if deletion.due.is_empty() || deletion.due.values().any(|at| *at > now) {
+                return;
+            }
+            deletion.due.keys().copied().collect()
+        };
+        if let Err(error) = self.log_dir.purge_deleted() {
+            tracing::error!(%error, "data of removed topics is not purged yet");
+            return;
+        }
+        let mut deletion = self.deletion.lock();
+        for id in due {
+            deletion.due.remove(&id);
+            tracing::info!(topic_id = %id, "data of the removed topic is purged");
+        }
+    }
+
+    /// Tombstones of which nothing is left here: what the controller waits to hear.
+    pub fn purged(&self, image: &MetadataImage) -> Vec<TopicId> {
+        if image.tombstones().is_empty() {
+            return Vec::new();
+        }
+        let deletion = self.deletion.lock();
+        if !deletion.swept {
+            return Vec::new();
+        }
+        image.tombstones().keys().filter(|id| !deletion.due.contains_key(id)).copied().collect()
+    }
+
+    fn delete(&self, name: &TopicPartition, id: TopicId, delay_ms: i64) {
+        match self.forget_offsets(name).and_then(|()| self.log_dir.delete(name, id)) {
+            Ok(_) => {
+                let due = now_ms().saturating_add(delay_ms);
+                self.deletion.lock().due.insert(id, due);
+                tracing::info!(topic_partition = %name, topic_id = %id, delay_ms, "removed topic: its data is purged after the delay");
+            }
+            Err(error) => tracing::error!(topic_partition = %name, %error, "removed topic: its data stays"),
+        }
+    }
+}
