@@ -93,6 +93,7 @@ fn guarded(seed: u64, point: u64) -> Outcome {
         .unwrap_or_else(|panic| Err(format!("panic: {:?}", panic.downcast_ref::<String>())))
 }
 
+/// Histories that a test run takes; `BARNABAS_CRASH_SEEDS=1000 cargo test -p broker-log crash` takes more.
 fn seeds() -> u64 {
     option_env!("BARNABAS_CRASH_SEEDS")
         .and_then(|text| text.parse().ok())
@@ -161,4 +162,17 @@ fn bugs_planted_by_hand_are_found() {
         }
     }
     assert!(missed.is_empty(), "not found: {missed:?}");
+}
+
+#[test]
+#[ignore]
+fn debug_one() {
+    {
+        let v: Vec<u64> = std::env::var("POINT")
+            .unwrap()
+            .split(",")
+            .map(|x| x.parse().unwrap())
+            .collect();
+        crash_at(v[0], v[1]).unwrap();
+    };
 }

@@ -213,17 +213,27 @@ impl<D: Dir> DataDir<D> {
         Ok(name)
     }
 
-    /// Frees the space of partitions taken out of use by [`Self::delete`], in this life or an earlier one.
-    pub fn purge_deleted(&self) -> Result<usize, LogError> {
+    /// Frees the space of partitions taken out of use by [`Self::delete`], in this life or an earlier one, whose
+    /// topic ids `due` accepts (`file.delete.delay.ms`). Returns how many were purged.
+    pub fn purge_deleted(&self, mut due: impl FnMut(TopicId) -> bool) -> Result<usize, LogError> {
         let mut purged = 0;
         for name in self.names()? {
-            if name.ends_with(DELETED) {
+            if deleted_topic_id(&name).is_some_and(&mut due) {
                 self.purge(&name)
                     .map_err(|error| LogError::offline("purging a partition directory", error))?;
                 purged += 1;
             }
         }
         Ok(purged)
+    }
+
+    /// Whether any directory of the topic is left, in use or waiting to be purged.
+    pub fn holds_topic(&self, topic_id: TopicId) -> Result<bool, LogError> {
+        let waiting = self
+            .names()?
+            .iter()
+            .any(|name| deleted_topic_id(name) == Some(topic_id));
+        Ok(waiting || self.partitions()?.iter().any(|(_, found)| *found == Some(topic_id)))
     }
 
     fn purge(&self, name: &str) -> io::Result<()> {
@@ -239,6 +249,12 @@ impl<D: Dir> DataDir<D> {
         }
         self.dir.remove_dir(name)
     }
+}
+
+/// The topic id in the name of a directory that waits to be purged.
+fn deleted_topic_id(name: &str) -> Option<TopicId> {
+    let (_, id) = name.strip_suffix(DELETED)?.rsplit_once('.')?;
+    uuid::Uuid::try_parse(id).ok().map(TopicId)
 }
 
 fn parse_offset(line: &str) -> Option<(TopicPartition, i64)> {
@@ -370,7 +386,11 @@ mod tests {
         let deleted = data.delete(&long, TopicId(Uuid::from_u128(2))).unwrap();
         assert_eq!(deleted.len(), LONGEST_NAME);
         assert_eq!(data.partitions().unwrap(), []);
-        assert_eq!(data.purge_deleted().unwrap(), 1);
+        let id = TopicId(Uuid::from_u128(2));
+        assert!(data.holds_topic(id).unwrap());
+        assert_eq!(data.purge_deleted(|found| found != id).unwrap(), 0);
+        assert_eq!(data.purge_deleted(|found| found == id).unwrap(), 1);
+        assert!(!data.holds_topic(id).unwrap());
         assert_eq!(dir.list().unwrap(), [aside]);
     }
 }

@@ -1,5 +1,6 @@
 //! One partition's log. One owner at a time: the caller holds it under a short lock.
 
+use std::fmt;
 use std::sync::Arc;
 
 use model::{LeaderEpoch, TopicId};
@@ -56,18 +57,49 @@ pub struct PartitionLog<D: Dir> {
     scratch: append::Scratch,
 }
 
-/// What a flush has to make durable.
+/// What a flush has to make durable. Changes are numbered, so that a flush that ends tells what came after it began.
 struct Unsaved<D: Dir> {
     records: u64,
     /// When the oldest unflushed record was appended, milliseconds.
     since_ms: Option<i64>,
-    /// Names in the directory.
-    names: bool,
-    epochs: bool,
-    /// Files beside the active segment: producer snapshots, indexes.
-    files: Vec<Arc<D::File>>,
+    /// Number of the newest change.
+    changes: u64,
+    /// The newest change of names in the directory.
+    names: Option<u64>,
+    /// The newest change of leader epochs.
+    epochs: Option<u64>,
+    /// Files beside the segments of batches: producer snapshots, indexes.
+    files: Vec<(u64, Arc<D::File>)>,
     /// Anything at all since a clean stop, so that closing has work to do.
     anything: bool,
+}
+
+impl<D: Dir> Unsaved<D> {
+    fn change(&mut self) -> u64 {
+        self.anything = true;
+        self.changes += 1;
+        self.changes
+    }
+
+    fn names_changed(&mut self) {
+        self.names = Some(self.change());
+    }
+
+    fn epochs_changed(&mut self) {
+        self.epochs = Some(self.change());
+    }
+
+    fn file_written(&mut self, file: Arc<D::File>) {
+        let change = self.change();
+        self.files.push((change, file));
+    }
+
+    /// Everything up to the change `until` is durable.
+    fn saved(&mut self, until: u64) {
+        self.names = self.names.filter(|change| *change > until);
+        self.epochs = self.epochs.filter(|change| *change > until);
+        self.files.retain(|(change, _)| *change > until);
+    }
 }
 
 impl<D: Dir> PartitionLog<D> {
@@ -82,7 +114,7 @@ impl<D: Dir> PartitionLog<D> {
         topic_id: TopicId,
         config: LogConfig,
         mut state: OpenState,
-        _now_ms: i64,
+        now_ms: i64,
     ) -> Result<(Self, RecoveryReport), LogError> {
         let directory = topic_partition.directory_name();
         let dir = data.dir().subdir(&directory);
@@ -90,6 +122,30 @@ impl<D: Dir> PartitionLog<D> {
         state.recovery_point = state.recovery_point.max(state.log_start_offset);
         let recovered = recovery::recover(&dir, &config, &state)?;
         let found_clean = !recovered.report.scanned && !recovered.report.created;
+        let mut unsaved = Unsaved {
+            records: 0,
+            since_ms: None,
+            changes: 0,
+            names: None,
+            epochs: None,
+            files: Vec::new(),
+            anything: false,
+        };
+        let recovery_point = if found_clean {
+            recovered.log_end_offset
+        } else {
+            state.recovery_point
+        };
+        if !found_clean {
+            // A killed process leaves names and bytes that live in the page cache only.
+            unsaved.names_changed();
+            unsaved.anything = recovered.report.scanned;
+            unsaved.records = (recovered.log_end_offset - recovery_point) as u64;
+            unsaved.since_ms = (unsaved.records > 0).then_some(now_ms);
+        }
+        if recovered.epochs_unsaved {
+            unsaved.epochs = unsaved.names;
+        }
         let log = Self {
             dir,
             topic_partition,
@@ -98,23 +154,11 @@ impl<D: Dir> PartitionLog<D> {
             segments: recovered.segments,
             log_start_offset: state.log_start_offset,
             log_end_offset: recovered.log_end_offset,
-            recovery_point: if found_clean {
-                recovered.log_end_offset
-            } else {
-                state.recovery_point
-            },
+            recovery_point,
             epochs: recovered.epochs,
             producers: recovered.producers,
             snapshots: recovered.snapshots,
-            unsaved: Unsaved {
-                records: 0,
-                since_ms: None,
-                // A killed process leaves names and bytes that live in the page cache only.
-                names: !found_clean,
-                epochs: recovered.epochs_unsaved,
-                files: Vec::new(),
-                anything: recovered.report.scanned,
-            },
+            unsaved,
             offline: None,
             cuts: 0,
             scratch: append::Scratch::default(),
@@ -212,6 +256,20 @@ impl<D: Dir> PartitionLog<D> {
             self.offline = Some(error.clone());
         }
         error
+    }
+}
+
+impl<D: Dir> fmt::Debug for PartitionLog<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PartitionLog")
+            .field("topic_partition", &self.topic_partition)
+            .field("topic_id", &self.topic_id)
+            .field("log_start_offset", &self.log_start_offset)
+            .field("recovery_point", &self.recovery_point)
+            .field("log_end_offset", &self.log_end_offset)
+            .field("segments", &self.segments.len())
+            .field("offline", &self.offline)
+            .finish_non_exhaustive()
     }
 }
 

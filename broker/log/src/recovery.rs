@@ -227,7 +227,11 @@ fn scan<D: Dir>(
         .partition_point(|segment| segment.base_offset() <= state.recovery_point)
         .saturating_sub(1);
     let scan_start = segments.get(first).map_or(state.log_start_offset, Segment::base_offset);
-    check_sealed_indexes(segments.get_mut(..first).unwrap_or_default(), config)?;
+    check_sealed_indexes(
+        segments.get_mut(..first).unwrap_or_default(),
+        config,
+        state.recovery_point == scan_start,
+    )?;
 
     let limit = if seeded_bug!(StaleSnapshot) {
         i64::MAX
@@ -387,14 +391,23 @@ impl Scan {
     }
 }
 
-/// Rebuilds indexes of sealed segments that are missing; one that lies is seen by each lookup.
-fn check_sealed_indexes<D: Dir>(segments: &mut [Segment<D>], config: &LogConfig) -> Result<(), LogError> {
-    for segment in segments {
+/// Rebuilds indexes of sealed segments that are missing; an entry that lies is seen by the lookup that meets it.
+///
+/// If the recovery point is where a segment ends, that segment may have been flushed while it was active, and sealed
+/// later: its batches are on the disk, its indexes perhaps not.
+fn check_sealed_indexes<D: Dir>(
+    segments: &mut [Segment<D>],
+    config: &LogConfig,
+    last_unsynced: bool,
+) -> Result<(), LogError> {
+    let count = segments.len();
+    for (at, segment) in segments.iter_mut().enumerate() {
         let entries = segment
             .offsets
             .len()
             .map_err(|error| LogError::read("reading an index", error))?;
-        if entries == 0 && segment.size() > 2 * u64::from(config.index_interval_bytes) {
+        let missing = entries == 0 && segment.size() > 2 * u64::from(config.index_interval_bytes);
+        if missing || (last_unsynced && at + 1 == count && !seeded_bug!(IndexTrusted)) {
             segment.rebuild_indexes(config.index_interval_bytes)?;
             segment
                 .store_indexes()

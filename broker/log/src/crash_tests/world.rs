@@ -86,6 +86,9 @@ impl World {
         });
         match opened {
             Ok((process, state, report)) => {
+                if std::env::var("TRACE").is_ok() {
+                    println!("opened {state:?} {report:?} {}", process.log.describe());
+                }
                 if state.clean && report.scanned {
                     return Err(Stop::Wrong(format!("a clean log was scanned: {report:?}")));
                 }
@@ -100,7 +103,15 @@ impl World {
     /// Does `count` random things.
     pub(super) fn live(&mut self, count: usize) -> Result<(), Stop> {
         for _ in 0..count {
-            match self.chance.below(30) {
+            let what = self.chance.below(30);
+            if std::env::var("TRACE").is_ok() {
+                println!(
+                    "{what} ops {} {}",
+                    self.disk.operations(),
+                    self.process.as_ref().map_or(String::new(), |p| p.log.describe())
+                );
+            }
+            match what {
                 0 | 1 => self.flush()?,
                 2 => self.checkpoint()?,
                 3 => self.epoch = LeaderEpoch(self.epoch.0 + 1),
@@ -167,7 +178,7 @@ impl World {
         let mut batches: Vec<&mut [u8]> = sent.iter_mut().map(Vec::as_mut_slice).collect();
         let log = &mut self.process()?.log;
         log.append_as_leader(&mut batches, epoch, 0, &mut outcomes);
-        let unflushed = log.unflushed_records();
+        let recovery_point = log.recovery_point();
         let offline = log.offline().is_some();
         if self.disk.is_crashed() {
             return Err(Stop::PowerLost);
@@ -194,9 +205,7 @@ impl World {
                 Err(_) => failed = true,
             }
         }
-        if unflushed == 0 {
-            self.model.flushed = self.model.end();
-        }
+        self.model.flushed = self.model.flushed.max(recovery_point);
         Ok(())
     }
 
@@ -343,7 +352,8 @@ impl World {
                 entry.batches()
             );
         }
-        log.check_indexes()?;
+        log.check_indexes()
+            .map_err(|e| format!("{e} / {:?} clean {killed}", log.describe()))?;
         check_reads(log, model, &mut self.chance)?;
         check_timestamps(log, model, &mut self.chance)?;
         if let Some(last) = model.epochs().last() {

@@ -104,8 +104,7 @@ impl<D: Dir> PartitionLog<D> {
             });
         }
         if self.epochs.assign(epoch, self.log_end_offset) {
-            self.unsaved.epochs = true;
-            self.unsaved.anything = true;
+            self.unsaved.epochs_changed();
         }
         Ok(())
     }
@@ -291,7 +290,7 @@ impl<D: Dir> PartitionLog<D> {
         if let Some(active) = self.segments.last_mut() {
             active.store_indexes().map_err(|error| created_error(DOING, error))?;
         }
-        self.unsaved.names = true;
+        self.unsaved.names_changed();
         self.write_snapshot().map_err(|error| created_error(DOING, error))?;
         let segment = Segment::create(&self.dir, base_offset).map_err(|error| created_error(DOING, error))?;
         if let Some(sealed) = self.segments.last_mut() {
@@ -306,7 +305,7 @@ impl<D: Dir> PartitionLog<D> {
         let offset = self.log_end_offset;
         let file = self.dir.open(&snapshot_file_name(offset), Open::Create)?;
         write_all_at(&file, &snapshot::encode(&self.producers), 0)?;
-        self.unsaved.files.push(file.into());
+        self.unsaved.file_written(file.into());
         if self.snapshots.last() != Some(&offset) {
             self.snapshots.push(offset);
         }

@@ -1,5 +1,6 @@
 //! Making a log durable, in pieces so that the slow one needs no lock.
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::PartitionLog;
@@ -17,19 +18,37 @@ pub struct FlushWork<D: Dir> {
     dir: D,
     sync_names: bool,
     epochs: Option<Vec<u8>>,
+    covers: Covers,
+}
+
+/// What is durable when the syncs are done.
+#[derive(Debug, Clone, Copy)]
+struct Covers {
+    /// Batches below this offset.
     target: i64,
-    /// Segments below this base are wholly covered.
+    /// Indexes of segments below this base.
     active_base: i64,
+    /// Changes up to this number.
+    changes: u64,
+    /// Said of the log as it was cut so often.
     cuts: u64,
 }
 
 /// What became of a [`FlushWork`]; hand it to [`PartitionLog::end_flush`].
 #[must_use = "the recovery point moves in `end_flush`"]
+#[derive(Debug)]
 pub struct FlushDone {
-    target: i64,
-    active_base: i64,
-    cuts: u64,
+    covers: Covers,
     result: Result<(), LogError>,
+}
+
+impl<D: Dir> fmt::Debug for FlushWork<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FlushWork")
+            .field("files", &self.files.len())
+            .field("covers", &self.covers)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<D: Dir> FlushWork<D> {
@@ -37,9 +56,7 @@ impl<D: Dir> FlushWork<D> {
     pub fn run(self) -> FlushDone {
         let result = self.sync();
         FlushDone {
-            target: self.target,
-            active_base: self.active_base,
-            cuts: self.cuts,
+            covers: self.covers,
             result,
         }
     }
@@ -90,7 +107,7 @@ impl<D: Dir> PartitionLog<D> {
     /// What has to be synced now. Appends may go on while it runs.
     pub fn begin_flush(&mut self) -> Result<FlushWork<D>, LogError> {
         self.check_online()?;
-        let mut files = std::mem::take(&mut self.unsaved.files);
+        let mut files: Vec<_> = self.unsaved.files.iter().map(|(_, file)| Arc::clone(file)).collect();
         if !seeded_bug!(OnlyActiveSynced) {
             for segment in self.segments.iter().filter(|segment| segment.unsynced) {
                 files.extend(segment.files()?);
@@ -108,11 +125,14 @@ impl<D: Dir> PartitionLog<D> {
         Ok(FlushWork {
             files,
             dir: self.dir.clone(),
-            sync_names: std::mem::take(&mut self.unsaved.names),
-            epochs: std::mem::take(&mut self.unsaved.epochs).then(|| self.epochs.format()),
-            target: self.log_end_offset,
-            active_base,
-            cuts: self.cuts,
+            sync_names: self.unsaved.names.is_some(),
+            epochs: self.unsaved.epochs.map(|_| self.epochs.format()),
+            covers: Covers {
+                target: self.log_end_offset,
+                active_base,
+                changes: self.unsaved.changes,
+                cuts: self.cuts,
+            },
         })
     }
 
@@ -125,14 +145,16 @@ impl<D: Dir> PartitionLog<D> {
             }
             error => self.fail(error),
         })?;
-        if done.cuts != self.cuts {
+        let covers = done.covers;
+        if covers.cuts != self.cuts {
             return Ok(());
         }
-        self.recovery_point = self.recovery_point.max(done.target);
+        self.unsaved.saved(covers.changes);
+        self.recovery_point = self.recovery_point.max(covers.target);
         for segment in self
             .segments
             .iter_mut()
-            .filter(|segment| segment.base_offset() < done.active_base)
+            .filter(|segment| segment.base_offset() < covers.active_base)
         {
             if std::mem::take(&mut segment.unsynced) {
                 segment.close_file();
@@ -159,11 +181,12 @@ impl<D: Dir> PartitionLog<D> {
     fn prepare_close(&mut self) -> std::io::Result<()> {
         if let Some(active) = self.segments.last_mut() {
             active.store_indexes()?;
-            self.unsaved.files.extend(active.offsets.file());
-            self.unsaved.files.extend(active.times.file());
+            for file in active.offsets.file().into_iter().chain(active.times.file()) {
+                self.unsaved.file_written(file);
+            }
         }
-        self.unsaved.names = true;
-        self.unsaved.epochs = true;
+        self.unsaved.names_changed();
+        self.unsaved.epochs_changed();
         self.write_snapshot()
     }
 }

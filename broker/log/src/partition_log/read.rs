@@ -1,5 +1,6 @@
 //! Reading: by offset, by timestamp.
 
+use std::fmt;
 use std::sync::Arc;
 
 use protocol::batch;
@@ -21,6 +22,17 @@ pub struct LogSlice<D: Dir> {
     pub position: u64,
     /// Bytes of all batches.
     pub len: usize,
+}
+
+impl<D: Dir> fmt::Debug for LogSlice<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LogSlice")
+            .field("first_offset", &self.first_offset)
+            .field("next_offset", &self.next_offset)
+            .field("position", &self.position)
+            .field("len", &self.len)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<D: Dir> LogSlice<D> {

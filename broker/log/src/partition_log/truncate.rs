@@ -44,9 +44,8 @@ impl<D: Dir> PartitionLog<D> {
 
     fn cut(&mut self, index: usize, position: u64, end: i64) -> Result<(), LogError> {
         self.cuts += 1;
-        self.unsaved.anything = true;
-        self.unsaved.names = true;
-        self.unsaved.epochs = true;
+        self.unsaved.names_changed();
+        self.unsaved.epochs_changed();
         remove_snapshots(&self.dir, self.snapshots.iter().copied().filter(|offset| *offset > end))?;
         self.snapshots.retain(|offset| *offset <= end);
         // The last first, and synced before anything is appended: no part of the old end may come back beside the new.
