@@ -65,8 +65,24 @@ const PURE: &[(&str, &str)] = &[
 
 /// What a pure crate may not depend on: clocks, sockets, threads' executors and chance.
 const IMPURE: &[&str] = &[
-    "tokio", "tokio-util", "tokio-stream", "futures", "kube", "k8s-openapi", "tonic", "hyper", "axum", "rand", "fastrand",
-    "getrandom", "rustix", "libc", "nix", "socket2", "chrono", "jiff",
+    "tokio",
+    "tokio-util",
+    "tokio-stream",
+    "futures",
+    "kube",
+    "k8s-openapi",
+    "tonic",
+    "hyper",
+    "axum",
+    "rand",
+    "fastrand",
+    "getrandom",
+    "rustix",
+    "libc",
+    "nix",
+    "socket2",
+    "chrono",
+    "jiff",
 ];
 
 /// Our crates with the names of the packages that their shipped code depends on.
@@ -84,7 +100,10 @@ fn packages() -> Vec<(String, BTreeSet<String>)> {
         .map(|package| {
             let dependencies = package["dependencies"].as_array().expect("a list of dependencies");
             let shipped = dependencies.iter().filter(|dependency| dependency["kind"].is_null());
-            (text(&package["name"]), shipped.map(|dependency| text(&dependency["name"])).collect())
+            (
+                text(&package["name"]),
+                shipped.map(|dependency| text(&dependency["name"])).collect(),
+            )
         })
         .collect()
 }
@@ -94,10 +113,18 @@ fn every_crate_uses_only_the_crates_below_it() {
     let packages = packages();
     let ours: BTreeSet<&str> = MAY_USE.iter().map(|(name, _)| *name).collect();
     for (name, dependencies) in &packages {
-        let (_, allowed) =
-            MAY_USE.iter().find(|(known, _)| known == name).unwrap_or_else(|| panic!("crate {name} is not in the table"));
-        for dependency in dependencies.iter().filter(|dependency| ours.contains(dependency.as_str())) {
-            assert!(allowed.contains(&dependency.as_str()), "{name} may not use {dependency}: see ARCHITECTURE.md");
+        let (_, allowed) = MAY_USE
+            .iter()
+            .find(|(known, _)| known == name)
+            .unwrap_or_else(|| panic!("crate {name} is not in the table"));
+        for dependency in dependencies
+            .iter()
+            .filter(|dependency| ours.contains(dependency.as_str()))
+        {
+            assert!(
+                allowed.contains(&dependency.as_str()),
+                "{name} may not use {dependency}: see ARCHITECTURE.md"
+            );
         }
     }
     assert_eq!(packages.len(), ours.len(), "the table names a crate that is gone");
@@ -108,7 +135,10 @@ fn pure_crates_depend_on_no_clock_socket_or_chance() {
     for (name, dependencies) in packages() {
         if PURE.iter().any(|(pure, _)| *pure == name) {
             for dependency in &dependencies {
-                assert!(!IMPURE.contains(&dependency.as_str()), "{name} is pure and may not use {dependency}");
+                assert!(
+                    !IMPURE.contains(&dependency.as_str()),
+                    "{name} is pure and may not use {dependency}"
+                );
             }
         }
     }
@@ -124,6 +154,10 @@ fn pure_crates_share_one_list_of_forbidden_calls() {
     let expected = list("model");
     assert!(expected.contains("std::time::Instant::now"));
     for (_, directory) in PURE {
-        assert_eq!(list(directory), expected, "{directory}/clippy.toml differs from model/clippy.toml");
+        assert_eq!(
+            list(directory),
+            expected,
+            "{directory}/clippy.toml differs from model/clippy.toml"
+        );
     }
 }
