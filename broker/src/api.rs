@@ -133,6 +133,12 @@ impl RequestHandler for ApiHandler {
         }
     }
 
+    /// Only records may be long: every other request takes more memory decoded than on the wire.
+    fn frame_limit(&self, start: &[u8], limit: usize) -> usize {
+        let api = RequestPeek::decode(start).ok().and_then(|peek| api::find(peek.api_key));
+        api.map_or(0, |api| api.max_request_bytes(limit))
+    }
+
     fn handle(
         &self,
         connection: &mut ClientConnection,

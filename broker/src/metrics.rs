@@ -8,13 +8,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
-use prometheus::core::{Collector, Desc};
-use prometheus::proto::{Counter, LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::proto::MetricFamily;
 use prometheus::{IntGauge, IntGaugeVec, Opts, Registry};
 use protocol::ApiKey;
 
+pub(crate) mod computed;
 mod process;
 mod requests;
+
+use computed::{counters, one};
 
 /// All metrics of one broker, over an injected registry.
 #[derive(Debug, Clone)]
@@ -157,48 +159,22 @@ impl BrokerTopicMetrics {
     }
 }
 
-impl Collector for BrokerTopicMetrics {
-    fn desc(&self) -> Vec<&Desc> {
-        // Checked for name clashes at registration only; these families are ours alone.
-        Vec::new()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
+impl BrokerTopicMetrics {
+    fn families(&self) -> Vec<MetricFamily> {
         let table = self.inner.lock();
         let mut names: Vec<&String> = table.by_name.keys().collect();
         names.sort_unstable();
-        TopicCounter::ALL
-            .into_iter()
-            .map(|counter| {
-                let (name, help) = counter.name_and_help();
-                let by_topic: Vec<(&str, u64)> =
-                    names.iter().map(|topic| (topic.as_str(), table.by_name[*topic].get(counter))).collect();
-                let all = by_topic.iter().map(|(_, value)| value).sum::<u64>() + table.others.get(counter);
-                let mut family = MetricFamily::default();
-                family.set_name(format!("kafka_server_brokertopicmetrics_{name}_total"));
-                family.set_help(help.to_owned());
-                family.set_field_type(MetricType::COUNTER);
-                let mut series = vec![sample(None, all)];
-                series.extend(by_topic.into_iter().map(|(topic, value)| sample(Some(topic), value)));
-                family.set_metric(series);
-                family
-            })
-            .collect()
+        let family = |counter: TopicCounter| {
+            let (name, help) = counter.name_and_help();
+            let by_topic: Vec<(&str, u64)> =
+                names.iter().map(|topic| (topic.as_str(), table.by_name[*topic].get(counter))).collect();
+            let all = by_topic.iter().map(|(_, value)| value).sum::<u64>() + table.others.get(counter);
+            let labelled = by_topic.into_iter().map(|(topic, value)| (vec![("topic", topic)], value as f64));
+            let name = format!("kafka_server_brokertopicmetrics_{name}_total");
+            counters(&name, help, one(all as f64).into_iter().chain(labelled))
+        };
+        TopicCounter::ALL.into_iter().map(family).collect()
     }
-}
-
-fn sample(topic: Option<&str>, value: u64) -> Metric {
-    let mut counter = Counter::default();
-    counter.set_value(value as f64);
-    let mut metric = Metric::default();
-    metric.set_counter(counter);
-    if let Some(topic) = topic {
-        let mut label = LabelPair::default();
-        label.set_name("topic".to_owned());
-        label.set_value(topic.to_owned());
-        metric.set_label(vec![label]);
-    }
-    metric
 }
 
 impl BrokerMetrics {
@@ -211,9 +187,11 @@ impl BrokerMetrics {
         };
         let replica = |name: &str, help: &str| gauge(&format!("kafka_server_replicamanager_{name}"), help);
         let topics = BrokerTopicMetrics::default();
-        registry.register(Box::new(topics.clone()))?;
+        let shown = topics.clone();
+        computed::register(&registry, "barnabas_topics", move || shown.families())?;
         let requests = requests::RequestCounters::default();
-        registry.register(Box::new(requests.clone()))?;
+        let shown = requests.clone();
+        computed::register(&registry, "barnabas_requests", move || vec![shown.family()])?;
         let lease_renew_failures = prometheus::IntCounter::new(
             "barnabas_lease_renew_failures_total",
             "Renewals of this broker's Lease that failed",
@@ -222,7 +200,7 @@ impl BrokerMetrics {
         let build = IntGaugeVec::new(Opts::new("barnabas_build_info", "1, labelled with the version"), &["version"])?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         registry.register(Box::new(build))?;
-        registry.register(Box::new(process::ProcessMetrics::new()))?;
+        computed::register(&registry, "barnabas_process", process::families)?;
         Ok(Self {
             topics,
             replicas: ReplicaMetrics {

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use prometheus::core::{Collector, Desc};
-use prometheus::proto::{Counter, LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::proto::MetricFamily;
 use protocol::ApiKey;
 use protocol::api::TABLE;
+
+use super::computed::counters;
 
 /// More versions than any API has.
 const VERSIONS: usize = 24;
@@ -31,41 +32,16 @@ impl RequestCounters {
             cell.fetch_add(1, Ordering::Relaxed);
         }
     }
-}
 
-impl Collector for RequestCounters {
-    fn desc(&self) -> Vec<&Desc> {
-        Vec::new()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
+    pub(super) fn family(&self) -> MetricFamily {
+        let versions: Vec<String> = (0..VERSIONS).map(|version| version.to_string()).collect();
         let series = TABLE.iter().zip(self.counts.iter()).flat_map(|(api, row)| {
-            row.iter().enumerate().filter_map(|(version, cell)| {
+            row.iter().zip(&versions).filter_map(|(cell, version)| {
                 let value = cell.load(Ordering::Relaxed);
-                (value > 0).then(|| sample(api.key.name(), version, value))
+                let labels = || vec![("request", api.key.name()), ("version", version.as_str())];
+                (value > 0).then(|| (labels(), value as f64))
             })
         });
-        let mut family = MetricFamily::default();
-        family.set_name("kafka_network_requestmetrics_requests_total".to_owned());
-        family.set_help("Requests received, by API and version".to_owned());
-        family.set_field_type(MetricType::COUNTER);
-        family.set_metric(series.collect());
-        // A family without a series is an error to the encoder.
-        if family.get_metric().is_empty() { Vec::new() } else { vec![family] }
+        counters("kafka_network_requestmetrics_requests_total", "Requests received, by API and version", series)
     }
-}
-
-fn sample(request: &str, version: usize, value: u64) -> Metric {
-    let label = |name: &str, value: String| {
-        let mut label = LabelPair::default();
-        label.set_name(name.to_owned());
-        label.set_value(value);
-        label
-    };
-    let mut counter = Counter::default();
-    counter.set_value(value as f64);
-    let mut metric = Metric::default();
-    metric.set_counter(counter);
-    metric.set_label(vec![label("request", request.to_owned()), label("version", version.to_string())]);
-    metric
 }

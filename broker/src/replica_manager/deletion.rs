@@ -51,7 +51,7 @@ impl ReplicaManager {
         if self.deletion.lock().swept {
             return;
         }
-        let found = self.log_dir.purge_deleted().and_then(|_| self.log_dir.partitions());
+        let found = self.log_dir.purge_deleted(|_| true).and_then(|_| self.log_dir.partitions());
         let found = match found {
             Ok(found) => found,
             Err(error) => {
@@ -74,24 +74,22 @@ impl ReplicaManager {
         self.deletion.lock().swept = true;
     }
 
-    /// Purges what is due. Topics that are removed one soon after another are purged together, with the last of them.
+    /// Purges what is due.
     pub fn purge_due(&self) {
         let now = now_ms();
         let due: Vec<TopicId> = {
             let deletion = self.deletion.lock();
-            if deletion.due.is_empty() || deletion.due.values().any(|at| *at > now) {
-                return;
-            }
-            deletion.due.keys().copied().collect()
+            deletion.due.iter().filter(|(_, at)| **at <= now).map(|(id, _)| *id).collect()
         };
-        if let Err(error) = self.log_dir.purge_deleted() {
-            tracing::error!(%error, "data of removed topics is not purged yet");
+        if due.is_empty() {
             return;
         }
-        let mut deletion = self.deletion.lock();
-        for id in due {
-            deletion.due.remove(&id);
-            tracing::info!(topic_id = %id, "data of the removed topic is purged");
+        match self.log_dir.purge_deleted(|id| due.contains(&id)) {
+            Ok(directories) => {
+                tracing::info!(directories, topics = due.len(), "data of removed topics is purged");
+                self.deletion.lock().due.retain(|id, _| !due.contains(id));
+            }
+            Err(error) => tracing::error!(%error, "data of removed topics is not purged yet"),
         }
     }
 
