@@ -458,6 +458,3 @@ fn publish(frames: &[Frame], image: &MetadataImage, effects: &mut Vec<Effect>) {
         });
     }
 }
-
-#[cfg(test)]
-mod tests;

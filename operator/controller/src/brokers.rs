@@ -321,3 +321,6 @@ fn registered(broker: &BrokerRegistration, image: &MetadataImage) -> Result<Regi
         metadata_offset: MetadataOffset(broker.epoch.0),
     })
 }
+
+#[cfg(test)]
+mod tests;

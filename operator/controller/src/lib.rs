@@ -14,6 +14,8 @@ pub mod bucket;
 pub mod controller;
 pub mod effect;
 pub mod entropy;
+#[cfg(test)]
+mod fixture;
 pub mod input;
 pub mod liveness;
 pub mod log;

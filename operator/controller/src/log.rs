@@ -263,6 +263,3 @@ macro_rules! serde_as_text {
 
 serde_as_text!(AppendId);
 serde_as_text!(SnapshotName);
-
-#[cfg(test)]
-mod tests;

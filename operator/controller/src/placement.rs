@@ -18,9 +18,9 @@
 //! Example: brokers 0, 1 in rack a and 2, 3 in rack b; the turn is 0 2 1 3. Four partitions with two replicas:
 //! ```text
 //! partition 0: 0 (a) leads, 2 (b) follows
-//! partition 1: 2 (b) leads, 1 (a) follows
-//! partition 2: 1 (a) leads, 3 (b) follows
-//! partition 3: 3 (b) leads, 0 (a) follows
+//! partition 1: 1 (a) leads, 3 (b) follows
+//! partition 2: 3 (b) leads, 0 (a) follows
+//! partition 3: 2 (b) leads, 1 (a) follows
 //! ```
 
 use std::collections::BTreeMap;
