@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::elector::{Elector, LEASE_DURATION, Record, Step};
-use crate::error::{is_already_exists, is_conflict};
+use crate::error::{is_already_exists, is_conflict, sentence};
 use crate::names::ClusterNames;
 use crate::watches::Watches;
 
@@ -102,7 +102,7 @@ impl Election {
             Ok(Err(error)) if is_conflict(&error) || is_already_exists(&error) => {
                 return self.read_again(leads).await;
             }
-            Ok(Err(error)) => return self.failed(leads, &error.to_string()),
+            Ok(Err(error)) => return self.failed(leads, &sentence(&error)),
             Err(_) => return self.failed(leads, "no answer in time"),
         };
         self.elector
@@ -133,7 +133,7 @@ impl Election {
                     Step::Take | Step::Renew => Duration::from_millis(50),
                 }
             }
-            Ok(Err(error)) => self.failed(leads, &error.to_string()),
+            Ok(Err(error)) => self.failed(leads, &sentence(&error)),
             Err(_) => self.failed(leads, "no answer in time"),
         }
     }

@@ -4,7 +4,7 @@
 #[derive(Debug, thiserror::Error)]
 pub enum OperatorError {
     /// The API server did not answer, or refused: try again.
-    #[error("the API server: {0}")]
+    #[error("the API server: {}", sentence(.0))]
     Kubernetes(#[source] Box<kube::Error>),
     /// The authority's Secret holds no certificate and key: a human restores or deletes it.
     #[error(
@@ -52,4 +52,12 @@ pub fn is_conflict(error: &kube::Error) -> bool {
 /// Whether the object is not there.
 pub fn is_not_found(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.is_not_found())
+}
+
+/// What the API server said, without its whole answer behind it.
+pub fn sentence(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
+    }
 }

@@ -21,7 +21,7 @@ use protocol::{ApiKey, ErrorCode};
 use tracing::{info, warn};
 
 use crate::context::Context;
-use crate::error::{is_already_exists, is_conflict, is_not_found};
+use crate::error::{is_already_exists, is_conflict, is_not_found, sentence};
 use crate::names::{ClusterNames, KAFKA_API_MANAGER, hashed_topic_object, topic_object};
 
 /// A client that creates a topic waits no longer than this for brokers that are still starting.
@@ -253,7 +253,7 @@ fn invalid(refusal: &controller::Refusal) -> Refusal {
 fn unavailable(error: &kube::Error) -> TopicError {
     refused(
         ErrorCode::RequestTimedOut,
-        format!("the Topic resource could not be written: {error}"),
+        format!("the Topic resource could not be written: {}", sentence(error)),
     )
 }
 

@@ -12,7 +12,7 @@ use kube::api::{DeleteParams, ListParams, PostParams, Preconditions};
 use kube::{Api, Client};
 use tokio::time::timeout;
 
-use crate::error::{is_already_exists, is_conflict, is_not_found};
+use crate::error::{is_already_exists, is_conflict, is_not_found, sentence};
 use crate::metrics::Metrics;
 use crate::names::ClusterNames;
 
@@ -246,12 +246,13 @@ fn failure(error: &kube::Error) -> AppendFailure {
         kube::Error::Api(status) if matches!(status.code, 400 | 401 | 403 | 405 | 413 | 422 | 429) => {
             AppendFailure::Refused(status.message.clone())
         }
-        _ => AppendFailure::Unknown(error.to_string()),
+        _ => AppendFailure::Unknown(sentence(error)),
     }
 }
 
+#[allow(clippy::needless_pass_by_value)] // the shape that `map_err` wants
 fn unreachable(error: kube::Error) -> StoreError {
-    StoreError::Unreachable(error.to_string())
+    StoreError::Unreachable(sentence(&error))
 }
 
 #[cfg(test)]
