@@ -12,6 +12,9 @@ use crate::context::BrokerContext;
 use crate::partition::{FoundOffset, Refusal};
 use crate::replica_manager::TopicTable;
 
+/// Before it a response has no leader epoch.
+const HAS_LEADER_EPOCH: i16 = 4;
+
 /// Before it a client does not know OFFSET_NOT_AVAILABLE.
 const KNOWS_OFFSET_NOT_AVAILABLE: i16 = 5;
 
@@ -67,7 +70,7 @@ fn answer(version: i16, index: i32, found: Result<FoundOffset, Refusal>) -> List
         error_code: error,
         timestamp: found.timestamp,
         offset: found.offset,
-        leader_epoch: found.leader_epoch,
+        leader_epoch: if version >= HAS_LEADER_EPOCH { found.leader_epoch } else { -1 },
         ..ListOffsetsPartitionResponse::default()
     }
 }
