@@ -290,9 +290,16 @@ impl TopicName {
         &self.0
     }
 
-    /// The name with `.` as `_`: two topics with the same would share metric names (Kafka's `Topic.unifyCollisionChars`).
-    pub fn collision_key(&self) -> String {
-        self.0.replace('.', "_")
+    /// Whether two names are the same but for `.` and `_`: such topics would share metric names (Kafka's
+    /// `Topic.hasCollision`).
+    pub fn collides_with(&self, other: &Self) -> bool {
+        let unified = |byte: u8| if byte == b'.' { b'_' } else { byte };
+        self.0.len() == other.0.len()
+            && self
+                .0
+                .bytes()
+                .zip(other.0.bytes())
+                .all(|(a, b)| unified(a) == unified(b))
     }
 
     /// Whether Kafka treats the topic as internal.

@@ -170,7 +170,6 @@ pub(crate) fn resolve_replication_factor(image: &MetadataImage, wanted: i16) -> 
 
 /// Kafka's rule: names that differ only in `.` and `_` would share metric names.
 fn check_collision(image: &MetadataImage, name: &TopicName) -> Result<(), TopicError> {
-    let key = name.collision_key();
     // Two names collide only if they agree up to the first '.' or '_', so only those that share that much are looked at.
     let prefix = &name.as_str()[..name.as_str().find(['.', '_']).unwrap_or(name.as_str().len())];
     let prefix_name = std::ops::Bound::Included(prefix);
@@ -180,7 +179,7 @@ fn check_collision(image: &MetadataImage, name: &TopicName) -> Result<(), TopicE
     let mut near = near
         .map(|(other, _)| other)
         .take_while(|other| other.as_str().starts_with(prefix));
-    match near.find(|other| *other != name && other.collision_key() == key) {
+    match near.find(|other| *other != name && other.collides_with(name)) {
         Some(other) => {
             let message = format!("Topic '{name}' collides with existing topic: {other}");
             Err(TopicError::new(ErrorCode::InvalidTopicException, message))
