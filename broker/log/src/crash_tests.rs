@@ -163,16 +163,3 @@ fn bugs_planted_by_hand_are_found() {
     }
     assert!(missed.is_empty(), "not found: {missed:?}");
 }
-
-#[test]
-#[ignore]
-fn debug_one() {
-    {
-        let v: Vec<u64> = std::env::var("POINT")
-            .unwrap()
-            .split(",")
-            .map(|x| x.parse().unwrap())
-            .collect();
-        crash_at(v[0], v[1]).unwrap();
-    };
-}

@@ -317,7 +317,10 @@ fn claim<D: Dir>(data: &DataDir<D>, dir: &D, directory: &str, topic_id: TopicId,
 
 fn holds_records<D: Dir>(dir: &D, entries: &[String]) -> Result<bool, LogError> {
     use crate::dir::{DirFile, Open};
-    for name in entries.iter().filter(|name| name.ends_with(".log")) {
+    for name in entries
+        .iter()
+        .filter(|name| name.rsplit_once('.').is_some_and(|(_, extension)| extension == "log"))
+    {
         let size = dir
             .open(name, Open::Existing)
             .and_then(|file| file.size())

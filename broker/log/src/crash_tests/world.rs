@@ -86,9 +86,6 @@ impl World {
         });
         match opened {
             Ok((process, state, report)) => {
-                if std::env::var("TRACE").is_ok() {
-                    println!("opened {state:?} {report:?} {}", process.log.describe());
-                }
                 if state.clean && report.scanned {
                     return Err(Stop::Wrong(format!("a clean log was scanned: {report:?}")));
                 }
@@ -103,15 +100,7 @@ impl World {
     /// Does `count` random things.
     pub(super) fn live(&mut self, count: usize) -> Result<(), Stop> {
         for _ in 0..count {
-            let what = self.chance.below(30);
-            if std::env::var("TRACE").is_ok() {
-                println!(
-                    "{what} ops {} {}",
-                    self.disk.operations(),
-                    self.process.as_ref().map_or(String::new(), |p| p.log.describe())
-                );
-            }
-            match what {
+            match self.chance.below(30) {
                 0 | 1 => self.flush()?,
                 2 => self.checkpoint()?,
                 3 => self.epoch = LeaderEpoch(self.epoch.0 + 1),
@@ -352,8 +341,7 @@ impl World {
                 entry.batches()
             );
         }
-        log.check_indexes()
-            .map_err(|e| format!("{e} / {:?} clean {killed}", log.describe()))?;
+        log.check_indexes()?;
         check_reads(log, model, &mut self.chance)?;
         check_timestamps(log, model, &mut self.chance)?;
         if let Some(last) = model.epochs().last() {
