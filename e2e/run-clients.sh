@@ -49,7 +49,7 @@ java_tool() { java -Xmx512m -cp "$KAFKA/*" "$@"; }
 
 start_broker() {
   ADDRESS=$(python3 "$HERE/clients/addresses.py")
-  "$BROKER" standalone --data-dir "$WORK/data" --listen "$ADDRESS" --metrics off --config log.segment.bytes=16777216 > "$WORK/broker.log" 2>&1 &
+  "$BROKER" standalone --data-dir "$WORK/data" --listen "$ADDRESS" --metrics off --config log.segment.bytes=1048576 > "$WORK/broker.log" 2>&1 &
   BROKER_PID=$!
   wait_for 20 "a broker at $ADDRESS" kcat -b "$ADDRESS" -L -m 2 || { cat "$WORK/broker.log" >&2; return 1; }
 }
@@ -61,8 +61,11 @@ start_idle_broker() {
 }
 
 stop_brokers() {
-  [ -z "$BROKER_PID" ] || kill -9 "$BROKER_PID" 2> /dev/null
-  [ -z "$IDLE_PID" ] || kill -9 "$IDLE_PID" 2> /dev/null
+  local pid
+  for pid in $BROKER_PID $IDLE_PID; do
+    kill -9 "$pid" 2> /dev/null
+    wait "$pid" 2> /dev/null
+  done
 }
 
 # Lines of many lengths, each different; with TOPIC in them so that no two files are alike.
@@ -102,7 +105,7 @@ interrupt() {
   local start end
   start=$(date +%s%N)
   kill -INT "$BROKER_PID"
-  while [ -d "/proc/$BROKER_PID" ] && ! grep -q '^State:.Z' "/proc/$BROKER_PID/status"; do
+  while grep -q '^State:.[^Z]' "/proc/$BROKER_PID/status" 2> /dev/null; do
     [ $((($(date +%s%N) - start) / 1000000)) -lt 5000 ] || { echo "still there after 5 s"; return 1; }
     sleep 0.01
   done
@@ -112,26 +115,15 @@ interrupt() {
 }
 
 dump_log() {
-  local segment files=() output
+  local file files=() output=$WORK/dump.txt
   # The broker of the earlier verdicts has stopped; its files are as it left them.
-  for segment in "$WORK"/data/*-0/*.log; do files+=("$segment"); done
-  [ ${#files[@]} -ge 3 ] || { echo "only ${#files[@]} segments in $WORK/data"; return 1; }
-  for segment in "${files[@]}"; do
-    output=$WORK/dump.txt
-    java_tool org.apache.kafka.tools.DumpLogSegments --deep-iteration --files "$segment,${segment%.log}.index,${segment%.log}.timeindex$(snapshots "$segment")" > "$output" 2>&1 \
-      || { tail -n 3 "$output"; return 1; }
-    if grep -iE 'mismatch|corrupt|not valid|isvalid: false|Exception' "$output" | head -n 3 | grep .; then
-      echo "in ${segment#"$WORK/data/"}"
-      return 1
-    fi
+  for file in "$WORK"/data/*-0/*.{log,index,timeindex,snapshot}; do
+    [ ! -s "$file" ] || files+=("$file")
   done
-  echo "${#files[@]} segments"
-}
-
-# The producer snapshots beside a segment, for the dump tool's list.
-snapshots() {
-  local snapshot
-  for snapshot in "$(dirname "$1")"/*.snapshot; do [ ! -e "$snapshot" ] || printf ',%s' "$snapshot"; done
+  [ ${#files[@]} -ge 10 ] || { echo "only ${#files[@]} files in $WORK/data"; return 1; }
+  java_tool org.apache.kafka.tools.DumpLogSegments --deep-iteration --files "$(IFS=,; echo "${files[*]}")" > "$output" 2>&1 || { tail -n 3 "$output"; return 1; }
+  if grep -iE 'mismatch|corrupt|out of order|isvalid: false|Exception|Found timestamp' "$output" | head -n 3 | grep .; then return 1; fi
+  echo "${#files[@]} files of $(find "$WORK/data" -name '*.log' -size +0 | wc -l) segments, $(grep -c '^| offset' "$output") records"
 }
 
 idle_memory() {
