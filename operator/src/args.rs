@@ -68,6 +68,10 @@ pub struct RunArgs {
     #[arg(long, env = "BARNABAS_NAMESPACE", value_name = "NAMESPACE")]
     pub namespace: Option<String>,
 
+    /// The one namespace whose Clusters are run. [default: all namespaces]
+    #[arg(long, env = "BARNABAS_WATCH_NAMESPACE", value_name = "NAMESPACE")]
+    pub watch_namespace: Option<String>,
+
     /// Name of this replica's pod. [default: the host name and the process id]
     #[arg(long, env = "BARNABAS_POD_NAME", value_name = "NAME")]
     pub pod_name: Option<String>,

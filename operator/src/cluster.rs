@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use controller_host::ControllerHandle;
 use crds::cluster::WhenDeleted;
-use crds::{Cluster, ClusterStatus};
+use crds::{Cluster, ClusterStatus, MetadataLog};
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
@@ -27,7 +27,9 @@ use self::status::View;
 /// Changes that come together are looked at together.
 const SETTLE: Duration = Duration::from_millis(100);
 /// All objects are compared again after this long, whether or not anything was heard of.
-const RESYNC: Duration = Duration::from_secs(60);
+const RESYNC: Duration = Duration::from_mins(1);
+/// How often the metadata log is looked for.
+const LOG_CHECK: Duration = Duration::from_secs(15);
 /// After a failure.
 const RETRY: Duration = Duration::from_secs(3);
 
@@ -52,6 +54,10 @@ pub(crate) async fn reconcile(
             return;
         };
         store.delete_with_cluster(goes_with_cluster(&cluster));
+        if log_is_gone(context, names, &mut memory).await {
+            // The next reign says what that means: nothing is begun from empty.
+            return;
+        }
         let pause = match pass(context, names, handle, &cluster, &mut memory).await {
             Ok(()) => {
                 context
@@ -59,7 +65,7 @@ pub(crate) async fn reconcile(
                     .reconciliations
                     .with_label_values(&["Cluster", "success"])
                     .inc();
-                RESYNC
+                LOG_CHECK
             }
             Err(error) => {
                 context
@@ -75,7 +81,7 @@ pub(crate) async fn reconcile(
             _ = changed.changed() => {}
             _ = brokers.changed() => {}
             _ = image.changed() => {}
-            () = tokio::time::sleep(pause) => memory.applied = None,
+            () = tokio::time::sleep(pause) => {}
         }
         tokio::time::sleep(SETTLE).await;
     }
@@ -90,6 +96,18 @@ struct Memory {
     told: Option<(BTreeMap<String, String>, i32)>,
     refused: Option<String>,
     ports: objects::NodePorts,
+    /// When the log was last seen.
+    seen: Option<Instant>,
+}
+
+/// An append would find out too; a cluster where nothing happens should not learn it only then.
+async fn log_is_gone(context: &Context, names: &ClusterNames, memory: &mut Memory) -> bool {
+    if memory.seen.is_some_and(|seen| seen.elapsed() < LOG_CHECK) {
+        return false;
+    }
+    memory.seen = Some(Instant::now());
+    let logs: Api<MetadataLog> = Api::namespaced(context.client.clone(), &names.namespace);
+    matches!(logs.get_metadata_opt(&names.cluster).await, Ok(None))
 }
 
 async fn pass(
@@ -181,9 +199,10 @@ async fn apply_objects(
         let port = service
             .and_then(|service| service.pointer("/spec/ports/0/nodePort"))
             .and_then(serde_json::Value::as_i64);
-        match port.and_then(|port| i32::try_from(port).ok()) {
-            Some(port) => drop(ports.insert((id, listener.name.clone()), port)),
-            None => warn!(service = %names.external(id, &listener.name), "has no node port yet"),
+        if let Some(port) = port.and_then(|port| i32::try_from(port).ok()) {
+            ports.insert((id, listener.name.clone()), port);
+        } else {
+            warn!(service = %names.external(id, &listener.name), "has no node port yet");
         }
     }
     apply::apply(
@@ -247,13 +266,13 @@ pub(crate) async fn report_regressed(context: &Context, names: &ClusterNames, re
     let Some(cluster) = context.watches.cluster(names) else {
         return;
     };
-    error!(namespace = %names.namespace, cluster = %names.cluster, reason, "MetadataRegressed");
     let statements = [
         Statement::no(READY, reasons::METADATA_REGRESSED, reason),
         Statement::yes(METADATA_REGRESSED, reasons::METADATA_REGRESSED, reason),
     ];
     let status = status::with_statements(&cluster, &statements);
     if cluster.status.as_ref() != Some(&status) {
+        error!(namespace = %names.namespace, cluster = %names.cluster, reason, "MetadataRegressed");
         context.events.warning(&*cluster, "MetadataRegressed", "Stop", reason);
     }
     if let Err(error) = write_status(context, names, &cluster, status).await {

@@ -14,6 +14,7 @@ use crate::context::Context;
 use crate::error::{OperatorError, is_conflict, is_not_found};
 use crate::names::ClusterNames;
 use crate::store::WHEN_DELETED;
+use crate::watches::within;
 
 const EVERY: Duration = Duration::from_secs(15);
 
@@ -28,7 +29,7 @@ pub(crate) async fn collect(context: Context) {
 }
 
 async fn pass(context: &Context) -> Result<(), OperatorError> {
-    let logs: Api<MetadataLog> = Api::all(context.client.clone());
+    let logs: Api<MetadataLog> = within(&context.client, context.namespace.as_deref());
     for log in logs.list_metadata(&ListParams::default().labels(CLUSTER_LABEL)).await? {
         let names = ClusterNames::new(&log.namespace().unwrap_or_default(), &log.name_any());
         let goes = log.annotations().get(WHEN_DELETED).is_some_and(|fate| fate == "Delete");
@@ -46,7 +47,7 @@ async fn pass(context: &Context) -> Result<(), OperatorError> {
         let api: Api<MetadataLog> = Api::namespaced(context.client.clone(), &names.namespace);
         match api.delete(&names.cluster, &this).await {
             Ok(_) => {
-                info!(namespace = %names.namespace, cluster = %names.cluster, "the metadata went with the volumes")
+                info!(namespace = %names.namespace, cluster = %names.cluster, "the metadata went with the volumes");
             }
             Err(error) if is_not_found(&error) || is_conflict(&error) => continue,
             Err(error) => return Err(error.into()),

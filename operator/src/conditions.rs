@@ -108,7 +108,9 @@ pub fn state(
         .find(|condition| condition.type_ == statement.kind)
     {
         Some(old) => {
-            let since = if old.status == status {
+            // The API server's own default says 1970.
+            let kept = old.status == status && old.last_transition_time.0 != Timestamp::UNIX_EPOCH;
+            let since = if kept {
                 old.last_transition_time.clone()
             } else {
                 whole_second(now)

@@ -13,6 +13,8 @@ use crate::watches::Watches;
 pub struct Context {
     /// The API server.
     pub client: Client,
+    /// The one namespace that is watched; all if none.
+    pub namespace: Option<String>,
     /// What is there.
     pub watches: Watches,
     /// The controllers of this replica.

@@ -87,7 +87,7 @@ impl Elector {
     pub fn observe(&mut self, now: Duration, record: Option<Record>) -> Step {
         let Some(record) = record else {
             self.seen = None;
-            return self.lost_or(now, String::new(), Step::Take);
+            return self.lost_or(String::new(), Step::Take);
         };
         let changed = match &self.seen {
             Some((seen, at)) if *seen == record => *at,
@@ -103,9 +103,9 @@ impl Elector {
         let step = if holder.is_empty() || silent >= LEASE_DURATION {
             Step::Take
         } else {
-            Step::Wait((LEASE_DURATION - silent).min(RENEW_EVERY))
+            Step::Wait(LEASE_DURATION.saturating_sub(silent).min(RENEW_EVERY))
         };
-        self.lost_or(now, holder, step)
+        self.lost_or(holder, step)
     }
 
     /// A write of ours succeeded; `begun` is when it was sent, which is when the others' clocks may start.
@@ -139,7 +139,7 @@ impl Elector {
         } else if age >= RENEW_EVERY {
             Step::Renew
         } else {
-            Step::Hold(RENEW_EVERY - age)
+            Step::Hold(RENEW_EVERY.saturating_sub(age))
         })
     }
 
@@ -148,7 +148,7 @@ impl Elector {
         self.seen.as_ref().map(|(record, _)| record.version.as_str())
     }
 
-    fn lost_or(&mut self, _now: Duration, by: String, step: Step) -> Step {
+    fn lost_or(&mut self, by: String, step: Step) -> Step {
         if self.renewed.take().is_some() {
             Step::StepDown(Lost::Taken { by })
         } else {

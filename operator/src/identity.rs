@@ -106,15 +106,14 @@ impl TokenVerifier {
             return Err(TokenError::Invalid(format!("algorithm {:?}", header.alg)));
         }
         let kid = header.kid.unwrap_or_default();
-        let key = match self.key(&kid).await {
-            Some(key) => key,
-            None => {
-                if let Err(error) = self.refresh().await {
-                    warn!(%error, "the token signing keys could not be fetched");
-                }
-                self.key(&kid).await.ok_or(TokenError::UnknownKey(kid))?
+        let mut key = self.key(&kid).await;
+        if key.is_none() {
+            if let Err(error) = self.refresh().await {
+                warn!(%error, "the token signing keys could not be fetched");
             }
-        };
+            key = self.key(&kid).await;
+        }
+        let key = key.ok_or(TokenError::UnknownKey(kid))?;
         identity(token, header.alg, &key)
     }
 

@@ -30,7 +30,7 @@ use crate::topic;
 /// Between two tries to lead.
 const RETRY: Duration = Duration::from_secs(2);
 /// A new topic waits this long for brokers that are still starting.
-const PLACEMENT_PATIENCE: Duration = Duration::from_secs(60);
+const PLACEMENT_PATIENCE: Duration = Duration::from_mins(1);
 
 /// Stands for the cluster until `stop`, and leads it while elected.
 pub async fn stand(context: Context, cluster: Arc<Cluster>, names: ClusterNames, stop: CancellationToken) {

@@ -130,7 +130,7 @@ mod tests {
             boot_id: None,
             endpoints: Vec::new(),
             rack: None,
-            features: Default::default(),
+            features: std::collections::BTreeMap::default(),
             fenced: false,
             in_controlled_shutdown: false,
         }

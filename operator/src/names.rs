@@ -152,11 +152,11 @@ pub fn hashed_topic_object(cluster: &str, topic: &str) -> String {
         .collect();
     let slug = slug.trim_matches('-');
     let digest = Sha256::digest(format!("{cluster}/{topic}"));
-    let hash: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    let hash = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
     if slug.is_empty() {
-        format!("topic-{hash}")
+        format!("topic-{hash:08x}")
     } else {
-        format!("{slug}-{hash}")
+        format!("{slug}-{hash:08x}")
     }
 }
 

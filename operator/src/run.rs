@@ -52,7 +52,7 @@ pub async fn run(args: RunArgs) -> Result<(), OperatorError> {
 
     let place = Place::of(&args, &namespace);
     let mut tasks = JoinSet::new();
-    let watches = Watches::start(&client, &metrics, &mut tasks);
+    let watches = Watches::start(&client, args.watch_namespace.as_deref(), &metrics, &mut tasks);
     let context = Context {
         events: Events::new(client.clone(), &place.pod),
         seats: Seats::new(watches.clone()),
@@ -62,6 +62,7 @@ pub async fn run(args: RunArgs) -> Result<(), OperatorError> {
             control_ca: authority.certificate_pem().to_owned(),
         },
         identity: place.identity.clone(),
+        namespace: args.watch_namespace.clone(),
         pod: place.pod.clone(),
         client,
         watches,

@@ -88,7 +88,7 @@ impl KubernetesStore {
             .inc_by(bytes as u64);
     }
 
-    fn unusable(&self, reason: impl ToString) -> StoreError {
+    fn unusable(&self, reason: &controller::DocumentError) -> StoreError {
         let path = PathBuf::from(format!("MetadataLog {}/{}", self.names.namespace, self.names.cluster));
         StoreError::Unusable {
             path,
@@ -101,7 +101,7 @@ impl KubernetesStore {
         let Some(log) = self.logs.get_opt(&self.names.cluster).await.map_err(unreachable)? else {
             return Ok(None);
         };
-        let document = LogDocument::decode(&log.spec.document).map_err(|error| self.unusable(error))?;
+        let document = LogDocument::decode(&log.spec.document).map_err(|error| self.unusable(&error))?;
         let version = StoreVersion(log.metadata.resource_version.unwrap_or_default());
         Ok(Some((document, version)))
     }

@@ -35,7 +35,7 @@ const PENDING_RETRY: Duration = Duration::from_secs(1);
 /// What was refused is tried again after this long: the cluster may have changed.
 const REFUSED_RETRY: Duration = Duration::from_secs(30);
 /// Everything is looked at again after this long.
-const RESYNC: Duration = Duration::from_secs(300);
+const RESYNC: Duration = Duration::from_mins(5);
 
 /// Keeps the topics of a cluster as their resources say, until the cluster is gone.
 pub(crate) async fn reconcile(context: &Context, names: &ClusterNames, handle: &ControllerHandle) {

@@ -1,4 +1,4 @@
-//! What the operator sees of Kubernetes: one watch for each kind, kept as a cache, over all namespaces.
+//! What the operator sees of Kubernetes: one watch for each kind, kept as a cache, over all namespaces or one.
 
 use std::fmt::Debug;
 use std::hash::Hash;
@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crds::{CLUSTER_LABEL, Cluster, Topic};
 use futures::StreamExt as _;
+use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
@@ -41,7 +42,8 @@ pub struct Watches {
 
 impl Watches {
     /// Begins to watch; the tasks live as long as `tasks`.
-    pub fn start(client: &Client, metrics: &Metrics, tasks: &mut JoinSet<()>) -> Self {
+    pub fn start(client: &Client, namespace: Option<&str>, metrics: &Metrics, tasks: &mut JoinSet<()>) -> Self {
+        let scope = Scope { client, namespace };
         let hub = Arc::new(Hub::default());
         let population = Arc::new(tokio::sync::watch::Sender::new(()));
         let ours = watcher::Config::default().labels(CLUSTER_LABEL);
@@ -50,15 +52,15 @@ impl Watches {
         let (clusters, topics) = ((hub.clone(), population.clone()), (hub.clone(), population.clone()));
         let (leases, sets, pods) = (hub.clone(), hub.clone(), hub.clone());
         Self {
-            clusters: watch(client, all.clone(), metrics, tasks, move |cluster: &Cluster| {
+            clusters: watch(&scope, all.clone(), metrics, tasks, move |cluster: &Cluster| {
                 clusters.0.touch(&cluster_names(cluster), Kind::Cluster);
                 clusters.1.send_replace(());
             }),
-            topics: watch(client, all, metrics, tasks, move |topic: &Topic| {
+            topics: watch(&scope, all, metrics, tasks, move |topic: &Topic| {
                 topics.0.touch(&topic_cluster(topic), Kind::Topic);
                 topics.1.send_replace(());
             }),
-            leases: watch(client, ours.clone(), metrics, tasks, move |lease: &Lease| {
+            leases: watch(&scope, ours.clone(), metrics, tasks, move |lease: &Lease| {
                 if let Some(names) = labelled(lease) {
                     let controller = lease.name_any() == names.controller_lease();
                     leases.touch(
@@ -71,12 +73,12 @@ impl Watches {
                     );
                 }
             }),
-            stateful_sets: watch(client, ours.clone(), metrics, tasks, move |set: &StatefulSet| {
+            stateful_sets: watch(&scope, ours.clone(), metrics, tasks, move |set: &StatefulSet| {
                 if let Some(names) = labelled(set) {
                     sets.touch(&names, Kind::Brokers);
                 }
             }),
-            pods: watch(client, ours, metrics, tasks, move |pod: &Pod| {
+            pods: watch(&scope, ours, metrics, tasks, move |pod: &Pod| {
                 if let Some(names) = labelled(pod) {
                     pods.touch(&names, Kind::Brokers);
                 }
@@ -138,22 +140,44 @@ fn labelled<K: Resource>(object: &K) -> Option<ClusterNames> {
     Some(ClusterNames::new(object.meta().namespace.as_deref()?, cluster))
 }
 
+/// Objects of one namespace, or of all.
+pub fn within<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    }
+}
+
+/// Where to look.
+struct Scope<'a> {
+    client: &'a Client,
+    namespace: Option<&'a str>,
+}
+
 fn watch<K>(
-    client: &Client,
+    scope: &Scope<'_>,
     config: watcher::Config,
     metrics: &Metrics,
     tasks: &mut JoinSet<()>,
     touched: impl Fn(&K) + Send + 'static,
 ) -> Store<K>
 where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + DeserializeOwned
+        + Debug
+        + Send
+        + Sync
+        + 'static,
     K::DynamicType: Eq + Hash + Clone,
 {
     let (reader, writer) = store();
     let restarts = metrics.watch_restarts.with_label_values(&[K::kind(&()).as_ref()]);
-    let stream = watcher(Api::<K>::all(client.clone()), config)
-        .default_backoff()
-        .reflect(writer);
+    let api: Api<K> = within(scope.client, scope.namespace);
+    let stream = watcher(api, config).default_backoff().reflect(writer);
     tasks.spawn(async move {
         let mut stream = std::pin::pin!(stream);
         while let Some(event) = stream.next().await {

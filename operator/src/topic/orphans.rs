@@ -16,7 +16,7 @@ use crate::watches::topic_cluster;
 
 /// A Cluster that comes in the same `kubectl apply` is given this long to appear.
 const SETTLE: Duration = Duration::from_millis(500);
-const RESYNC: Duration = Duration::from_secs(60);
+const RESYNC: Duration = Duration::from_mins(1);
 
 /// Looks after them for as long as the operator runs.
 pub(crate) async fn reconcile(context: Context) {
