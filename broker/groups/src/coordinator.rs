@@ -65,9 +65,7 @@ pub enum FindError {
 pub fn find(kind: CoordinatorType, key: &str) -> Result<Coordinator, FindError> {
     match kind {
         CoordinatorType::Group => Err(FindError::NotAvailable(key.to_owned())),
-        CoordinatorType::Transaction => {
-            Err(FindError::NotServed(key.to_owned(), "transactional ids"))
-        }
+        CoordinatorType::Transaction => Err(FindError::NotServed(key.to_owned(), "transactional ids")),
         CoordinatorType::Share => Err(FindError::NotServed(key.to_owned(), "share groups")),
     }
 }
@@ -82,9 +80,8 @@ pub fn partition_for_key(key: &str, partitions: i32) -> PartitionIndex {
 
 /// Java's `String.hashCode`: 31 * h + unit, over UTF-16 units, wrapping.
 fn java_hash(text: &str) -> i32 {
-    text.encode_utf16().fold(0_i32, |hash, unit| {
-        hash.wrapping_mul(31).wrapping_add(i32::from(unit))
-    })
+    text.encode_utf16()
+        .fold(0_i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)))
 }
 
 #[cfg(test)]
@@ -104,10 +101,7 @@ mod tests {
 
     #[test]
     fn a_hash_of_the_lowest_integer_is_still_a_partition() {
-        assert_eq!(
-            partition_for_key("polygenelubricants", 50),
-            PartitionIndex(0)
-        );
+        assert_eq!(partition_for_key("polygenelubricants", 50), PartitionIndex(0));
     }
 
     #[test]
@@ -128,9 +122,6 @@ mod tests {
             find(CoordinatorType::Transaction, "t"),
             Err(FindError::NotServed(..))
         ));
-        assert_eq!(
-            CoordinatorType::try_from(9),
-            Err(FindError::UnknownType(9))
-        );
+        assert_eq!(CoordinatorType::try_from(9), Err(FindError::UnknownType(9)));
     }
 }

@@ -1,0 +1,52 @@
+//! DeleteGroups: a group without members, with all that it has committed. Source: Kafka's
+//! `GroupCoordinatorShard.deleteGroups`.
+
+use protocol::ErrorCode;
+
+use crate::agenda::Pending;
+use crate::exchange::{Response, Ticket};
+use crate::group::Phase;
+use crate::group_coordinator::GroupCoordinator;
+use crate::ids::GroupId;
+use crate::offset_delete::tombstone;
+use crate::records::GroupRecord;
+
+impl GroupCoordinator {
+    pub(crate) fn delete_group(&mut self, ticket: Ticket, group: &str) {
+        let error = match self.groups.get(group) {
+            None => ErrorCode::GroupIdNotFound,
+            Some(group) if group.phase != Phase::Empty => ErrorCode::NonEmptyGroup,
+            Some(_) => ErrorCode::None,
+        };
+        if error != ErrorCode::None {
+            return self.agenda.reply(ticket, Response::DeleteGroup(error));
+        }
+        let id = GroupId::from(group);
+        let records = self.tombstones_of(&id);
+        // Members that were given an id but have not joined with it are told UNKNOWN_MEMBER_ID when they do.
+        if let Some(group) = self.groups.get_mut(&id) {
+            group.pending_join.clear();
+        }
+        if records.is_empty() {
+            self.groups.remove(&id);
+            self.agenda.reply(ticket, Response::DeleteGroup(ErrorCode::None));
+        } else {
+            self.agenda.write(records, Pending::DeleteGroup { ticket });
+        }
+    }
+
+    /// What takes back everything that is written of a group.
+    pub(crate) fn tombstones_of(&self, group: &GroupId) -> Vec<GroupRecord> {
+        let mut records = Vec::new();
+        for (topic, partitions) in self.durable.offsets(group.as_str()).into_iter().flatten() {
+            records.extend(partitions.keys().map(|index| tombstone(group, topic, *index)));
+        }
+        if self.durable.group(group.as_str()).is_some() {
+            records.push(GroupRecord::Group {
+                group: group.clone(),
+                metadata: None,
+            });
+        }
+        records
+    }
+}

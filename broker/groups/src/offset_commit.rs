@@ -1,0 +1,140 @@
+//! OffsetCommit. Source: Kafka's `OffsetMetadataManager.commitOffset`, `ClassicGroup.validateOffsetCommit`.
+
+use protocol::ErrorCode;
+use protocol::messages::offset_commit::{
+    OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitResponse, OffsetCommitResponsePartition,
+    OffsetCommitResponseTopic,
+};
+
+use crate::agenda::Pending;
+use crate::exchange::{Context, Response, Ticket};
+use crate::group::{Group, Phase};
+use crate::group_coordinator::GroupCoordinator;
+use crate::ids::GroupId;
+use crate::rebalance;
+use crate::records::{CommittedOffset, GroupRecord};
+
+/// From here on an unknown group has an error of its own.
+const GROUP_ID_NOT_FOUND_SINCE: i16 = 9;
+/// `retention_time_ms` of a client that leaves the retention to the broker.
+const DEFAULT_RETENTION: i64 = -1;
+
+impl GroupCoordinator {
+    pub(crate) fn commit(&mut self, context: &Context<'_>, ticket: Ticket, request: OffsetCommitRequest) {
+        if let Err(error) = self.may_commit(context, &request) {
+            return self.agenda.reply(ticket, Response::Commit(refused(request, error)));
+        }
+        // A commit is a sign of life.
+        if let Some(group) = self.groups.get(request.group_id.as_str())
+            && matches!(group.phase, Phase::Stable | Phase::PreparingRebalance(_))
+        {
+            rebalance::heard_from(group, &mut self.agenda, &request.member_id);
+        }
+
+        let group = GroupId::from(request.group_id.as_str());
+        let now_ms = context.now.wall_ms;
+        let expire_timestamp_ms =
+            (request.retention_time_ms != DEFAULT_RETENTION).then(|| now_ms.saturating_add(request.retention_time_ms));
+        let metadata_max = self.agenda.settings.offset_metadata_max;
+        let mut records = Vec::new();
+        let mut response = OffsetCommitResponse::default();
+        for topic in request.topics {
+            let mut answered = OffsetCommitResponseTopic {
+                name: topic.name,
+                partitions: Vec::new(),
+            };
+            for partition in topic.partitions {
+                let index = partition.partition_index;
+                let metadata = partition.committed_metadata.as_deref().unwrap_or_default();
+                let error = if metadata.encode_utf16().count() > metadata_max {
+                    ErrorCode::OffsetMetadataTooLarge
+                } else {
+                    records.push(GroupRecord::Offset {
+                        group: group.clone(),
+                        topic: answered.name.clone(),
+                        partition: index,
+                        offset: Some(committed_offset(partition, now_ms, expire_timestamp_ms)),
+                    });
+                    ErrorCode::None
+                };
+                answered.partitions.push(OffsetCommitResponsePartition {
+                    partition_index: index,
+                    error_code: error.code(),
+                });
+            }
+            response.topics.push(answered);
+        }
+        if records.is_empty() {
+            self.agenda.reply(ticket, Response::Commit(response));
+        } else {
+            self.agenda.write(records, Pending::Commit { ticket, response });
+        }
+    }
+
+    fn may_commit(&self, context: &Context<'_>, request: &OffsetCommitRequest) -> Result<(), ErrorCode> {
+        match self.groups.get(request.group_id.as_str()) {
+            Some(group) => check(group, request),
+            // An admin client, or a consumer that assigns partitions to itself ("simple consumer").
+            None if request.generation_id_or_member_epoch < 0 => Ok(()),
+            None if context.version >= GROUP_ID_NOT_FOUND_SINCE => Err(ErrorCode::GroupIdNotFound),
+            None => Err(ErrorCode::IllegalGeneration),
+        }
+    }
+}
+
+fn check(group: &Group, request: &OffsetCommitRequest) -> Result<(), ErrorCode> {
+    let generation = request.generation_id_or_member_epoch;
+    if generation < 0 && group.phase == Phase::Empty {
+        return Ok(());
+    }
+    let names_itself = generation >= 0 || !request.member_id.is_empty() || request.group_instance_id.is_some();
+    if !names_itself {
+        return Err(ErrorCode::UnknownMemberId);
+    }
+    group.check_member(&request.member_id, request.group_instance_id.as_deref())?;
+    if generation != group.generation.0 {
+        return Err(ErrorCode::IllegalGeneration);
+    }
+    if group.phase == Phase::CompletingRebalance {
+        // Its generation is right, but the assignment that it commits for is not made yet.
+        return Err(ErrorCode::RebalanceInProgress);
+    }
+    Ok(())
+}
+
+fn committed_offset(
+    partition: OffsetCommitRequestPartition,
+    now_ms: i64,
+    expire_timestamp_ms: Option<i64>,
+) -> CommittedOffset {
+    CommittedOffset {
+        offset: partition.committed_offset,
+        leader_epoch: partition.committed_leader_epoch.max(-1),
+        metadata: partition.committed_metadata.unwrap_or_default(),
+        commit_timestamp_ms: now_ms,
+        expire_timestamp_ms,
+    }
+}
+
+/// The same error for every partition of a request: also what a broker answers that does not coordinate the group.
+pub fn refused(request: OffsetCommitRequest, error: ErrorCode) -> OffsetCommitResponse {
+    let topics = request
+        .topics
+        .into_iter()
+        .map(|topic| OffsetCommitResponseTopic {
+            name: topic.name,
+            partitions: topic
+                .partitions
+                .into_iter()
+                .map(|partition| OffsetCommitResponsePartition {
+                    partition_index: partition.partition_index,
+                    error_code: error.code(),
+                })
+                .collect(),
+        })
+        .collect();
+    OffsetCommitResponse {
+        topics,
+        ..OffsetCommitResponse::default()
+    }
+}
