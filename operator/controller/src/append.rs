@@ -300,20 +300,15 @@ impl Appender {
             self.doubt(now, batch, effects);
             return Ok(false);
         };
-        if log.document.controller_epoch > self.epoch {
-            return Err(StepDown::Deposed);
-        }
         if batch.ids.contains(&log.document.append_id) {
             let id = log.document.append_id;
             self.commit(batch, id, log.version, effects);
             return Ok(true);
         }
         if self.document.as_ref() != Some(&log.document) {
-            return Err(if log.document.controller_epoch == self.epoch {
-                StepDown::Changed
-            } else {
-                StepDown::Deposed
-            });
+            // METADATA 2: a higher epoch means stop, and so does a record that nobody of our epoch can have written.
+            let deposed = log.document.controller_epoch > self.epoch;
+            return Err(if deposed { StepDown::Deposed } else { StepDown::Changed });
         }
         if self.sabotage == Sabotage::SettleByRead && self.version.as_ref() == Some(&log.version) {
             self.forget(batch, effects);

@@ -219,7 +219,7 @@ impl Bench {
             .map(|id| id.0)
     }
 
-    fn carry_out(&mut self, effect: Effect) -> Option<Input> {
+    pub(crate) fn carry_out(&mut self, effect: Effect) -> Option<Input> {
         let store = matches!(
             effect,
             Effect::Append { .. }

@@ -265,6 +265,48 @@ fn rule_03_and_04_snapshots_are_deleted_only_below_what_was_read_back_from_the_l
 }
 
 #[test]
+fn rule_03_and_04_nothing_is_deleted_when_the_log_read_back_has_another_snapshot() {
+    let mut bench = Bench::cluster(1);
+    grow(&mut bench, SNAPSHOT_AT_BYTES - 4096);
+    // Everything is carried out but the read that follows the cut.
+    let mut inputs = std::collections::VecDeque::new();
+    let read = (0..100).find_map(|n| {
+        let request = bench.request();
+        bench.now += SECOND;
+        inputs.push_back(Input::TopicDesired {
+            request,
+            topic: desired(&format!("more-{n}"), 300),
+        });
+        while let Some(input) = inputs.pop_front() {
+            for effect in bench.controller.step(bench.now, input) {
+                match effect {
+                    Effect::Read { id, .. } => return Some(id),
+                    effect => inputs.extend(bench.carry_out(effect)),
+                }
+            }
+        }
+        None
+    });
+    let without = bench.read(false).map(|mut log| {
+        log.document.snapshot = None;
+        log
+    });
+    let effects = bench.controller.step(
+        bench.now,
+        Input::ReadDone {
+            id: read.expect("a cut"),
+            log: without,
+        },
+    );
+    assert!(
+        !effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::DeleteSnapshotsBelow { .. })),
+        "{effects:?}"
+    );
+}
+
+#[test]
 fn rule_04_a_snapshot_whose_chunks_are_missing_is_not_a_log() {
     let mut bench = Bench::cluster(1);
     grow(&mut bench, SNAPSHOT_AT_BYTES * 2);
