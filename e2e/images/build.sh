@@ -48,7 +48,8 @@ pack_operator() { pack_program operator; }
 
 pack_program() {
   # 65532: the number that images without a user list call `nonroot`; it passes Kubernetes' restricted Pod Security Standard.
-  "$HERE/pack.py" --output "$(file_of "$1")" --name "$(name_of "$1")" --user 65532:65532 --entrypoint "/$1" "${BARNABAS_BIN:-$TARGET/$TRIPLE/$PROFILE}/$1=/$1"
+  # --libraries: a static program has none; a debug build that someone puts into BARNABAS_BIN brings its own.
+  "$HERE/pack.py" --output "$(file_of "$1")" --name "$(name_of "$1")" --user 65532:65532 --libraries --entrypoint "/$1" "${BARNABAS_BIN:-$TARGET/$TRIPLE/$PROFILE}/$1=/$1"
 }
 
 # What a person has in a pod to look around: kcat, and a shell.
