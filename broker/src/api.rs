@@ -87,7 +87,10 @@ impl ApiHandler {
             if peek.api_key == ApiKey::ApiVersions.code() {
                 return api_versions::handle_unsupported(peek, responses);
             }
-            return Err(BadRequest::Unsupported { key: peek.api_key, version: peek.api_version });
+            return Err(BadRequest::Unsupported {
+                key: peek.api_key,
+                version: peek.api_version,
+            });
         };
         let (header, at) = RequestHeader::decode(frame)?;
         let version = header.api_version;
@@ -95,7 +98,11 @@ impl ApiHandler {
         let call = Call {
             broker: &self.broker,
             connection,
-            reply: ReplyTo { api, version, correlation_id: header.correlation_id },
+            reply: ReplyTo {
+                api,
+                version,
+                correlation_id: header.correlation_id,
+            },
             client_id: header.client_id.unwrap_or_default(),
             body: frame.get(at..).unwrap_or_default(),
         };
@@ -112,7 +119,10 @@ impl ApiHandler {
             ApiKey::DescribeConfigs => describe_configs::handle(&call, responses),
             ApiKey::DescribeCluster => describe_cluster::handle(&call, responses),
             // Served by `produce::handle`, or advertised by mistake.
-            _ => Err(BadRequest::Unsupported { key: peek.api_key, version }),
+            _ => Err(BadRequest::Unsupported {
+                key: peek.api_key,
+                version,
+            }),
         }
     }
 
@@ -139,12 +149,7 @@ impl RequestHandler for ApiHandler {
         api.map_or(0, |api| api.max_request_bytes(limit))
     }
 
-    fn handle(
-        &self,
-        connection: &mut ClientConnection,
-        frames: &mut [Frame<'_>],
-        responses: &mut Responses,
-    ) -> usize {
+    fn handle(&self, connection: &mut ClientConnection, frames: &mut [Frame<'_>], responses: &mut Responses) -> usize {
         let mut at = 0;
         while at < frames.len() && !responses.is_full() {
             let handled = match RequestPeek::decode(&frames[at]) {

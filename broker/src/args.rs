@@ -36,12 +36,22 @@ pub struct BrokerArgs {
 
     /// Address for Kafka clients. May be given more than once (comma-separated in the variable); addresses with the
     /// same NAME are one listener. Port 0 takes a free one. [default: 127.0.0.1:9092 and [::1]:9092]
-    #[arg(long, env = "BARNABAS_LISTEN", value_name = "[NAME=]HOST:PORT", value_delimiter = ',')]
+    #[arg(
+        long,
+        env = "BARNABAS_LISTEN",
+        value_name = "[NAME=]HOST:PORT",
+        value_delimiter = ','
+    )]
     pub listen: Vec<Listen>,
 
     /// Address that clients are told, per listener; needed where a listener has a wildcard address.
     /// [default: the listener's first address]
-    #[arg(long, env = "BARNABAS_ADVERTISE", value_name = "[NAME=]HOST:PORT", value_delimiter = ',')]
+    #[arg(
+        long,
+        env = "BARNABAS_ADVERTISE",
+        value_name = "[NAME=]HOST:PORT",
+        value_delimiter = ','
+    )]
     pub advertise: Vec<Advertise>,
 
     /// Address of /metrics, /healthz and /readyz over HTTP, or `off`.
@@ -70,7 +80,12 @@ pub struct StandaloneArgs {
 
     /// Setting of the cluster in Kafka's words, for example `num.partitions=3`. May be given more than once
     /// (comma-separated in the variable).
-    #[arg(long = "config", env = "BARNABAS_CONFIG", value_name = "KEY=VALUE", value_delimiter = ',')]
+    #[arg(
+        long = "config",
+        env = "BARNABAS_CONFIG",
+        value_name = "KEY=VALUE",
+        value_delimiter = ','
+    )]
     pub configs: Vec<String>,
 
     /// Address of the controller for further brokers (`broker run --controller`). Loopback only, unless
@@ -132,7 +147,12 @@ pub struct CheckArgs {
     pub bootstrap: String,
 
     /// Topic to write to; created if missing.
-    #[arg(long, env = "BARNABAS_CHECK_TOPIC", value_name = "NAME", default_value = "barnabas-check")]
+    #[arg(
+        long,
+        env = "BARNABAS_CHECK_TOPIC",
+        value_name = "NAME",
+        default_value = "barnabas-check"
+    )]
     pub topic: String,
 
     /// How long the whole check may take, in seconds.
@@ -165,9 +185,7 @@ fn parse_id(text: &str) -> Result<i32, String> {
         .parse::<i32>()
         .ok()
         .filter(|id| *id >= 0 && !text.starts_with('-'))
-        .ok_or_else(|| {
-            "a broker id is a number from 0, or a pod name that ends in one, such as prod-2".to_owned()
-        })
+        .ok_or_else(|| "a broker id is a number from 0, or a pod name that ends in one, such as prod-2".to_owned())
 }
 
 #[cfg(test)]

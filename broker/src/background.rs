@@ -47,7 +47,10 @@ impl Background {
         let thread = thread::Builder::new()
             .name("background".to_owned())
             .spawn(work)
-            .map_err(|source| StartError::System { what: "a thread for background work", source })?;
+            .map_err(|source| StartError::System {
+                what: "a thread for background work",
+                source,
+            })?;
         Ok(Self { stop, thread })
     }
 

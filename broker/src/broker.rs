@@ -8,9 +8,7 @@ use std::time::Duration;
 
 use broker_log::DataDir as LogDir;
 use broker_log::dir::fs::FsDir;
-use broker_network::{
-    DEFAULT_FRAME_LIMIT, NetworkConfig, Server, connection_limit, raise_descriptor_limit,
-};
+use broker_network::{DEFAULT_FRAME_LIMIT, NetworkConfig, Server, connection_limit, raise_descriptor_limit};
 use control::StreamGuard;
 use controller_host::entropy::random_bytes;
 use model::{BrokerId, DirectoryId, Endpoint, IncarnationId};
@@ -73,7 +71,11 @@ impl Opened {
         let data_dir = DataDir::open(&args.data_dir, id)?;
         let listeners = listeners::bind(&args.listen, &args.advertise)?;
         let metrics = health::bind(&args.metrics)?;
-        Ok(Self { data_dir, listeners, metrics })
+        Ok(Self {
+            data_dir,
+            listeners,
+            metrics,
+        })
     }
 }
 
@@ -89,10 +91,18 @@ pub async fn run(
     let descriptors = raise_descriptor_limit();
     let incarnation = IncarnationId::from_random(random("an incarnation id")?);
     let new_directory = DirectoryId::from_random(random("a directory id")?);
-    let Opened { data_dir, listeners, metrics: metrics_listener } = opened;
-    let directory_id = data_dir.identity().map_or(new_directory, |identity| identity.directory_id);
-    let metrics = BrokerMetrics::new(Registry::new())
-        .map_err(|error| StartError::System { what: "metrics", source: std::io::Error::other(error) })?;
+    let Opened {
+        data_dir,
+        listeners,
+        metrics: metrics_listener,
+    } = opened;
+    let directory_id = data_dir
+        .identity()
+        .map_or(new_directory, |identity| identity.directory_id);
+    let metrics = BrokerMetrics::new(Registry::new()).map_err(|error| StartError::System {
+        what: "metrics",
+        source: std::io::Error::other(error),
+    })?;
     let readiness = Arc::new(Readiness::default());
 
     // What the disk knows.
@@ -110,10 +120,13 @@ pub async fn run(
     let link = ControllerLink::new(connect(incarnation)?, tokio::runtime::Handle::current());
     let endpoints = listeners
         .iter()
-        .map(|l| Endpoint { listener: l.name.clone(), host: l.advertised_host.clone(), port: l.advertised_port })
+        .map(|l| Endpoint {
+            listener: l.name.clone(),
+            host: l.advertised_host.clone(),
+            port: l.advertised_port,
+        })
         .collect();
-    let replicas =
-        ReplicaManager::new(role.id, log_dir, left, metrics.clone(), Arc::clone(&frame_limit));
+    let replicas = ReplicaManager::new(role.id, log_dir, left, metrics.clone(), Arc::clone(&frame_limit));
     let broker = Arc::new(BrokerContext {
         id: role.id,
         endpoints,
@@ -134,7 +147,14 @@ pub async fn run(
     }
     if let Some(name) = role.lease {
         let pod_uid = role.pod_uid.clone().unwrap_or_default();
-        lease::start(LeaseSettings { name, pod_uid, incarnation }, metrics.clone())?;
+        lease::start(
+            LeaseSettings {
+                name,
+                pod_uid,
+                incarnation,
+            },
+            metrics.clone(),
+        )?;
     }
     let process = Process {
         id: role.id,
@@ -144,8 +164,14 @@ pub async fn run(
         rack: role.rack,
         clean_shutdown_epoch,
     };
-    let membership =
-        Membership::new(Arc::clone(&broker), process, data_dir, image_file, guard, Arc::clone(&readiness));
+    let membership = Membership::new(
+        Arc::clone(&broker),
+        process,
+        data_dir,
+        image_file,
+        guard,
+        Arc::clone(&readiness),
+    );
     let _directory_lock = membership.data_dir();
     let mut joined = membership.joined();
     let mut membership = std::pin::pin!(membership.keep());
@@ -160,7 +186,10 @@ pub async fn run(
     }
 
     // Clients.
-    let names: Vec<String> = listeners.iter().map(|l| format!("{}={}:{}", l.name, l.advertised_host, l.advertised_port)).collect();
+    let names: Vec<String> = listeners
+        .iter()
+        .map(|l| format!("{}={}:{}", l.name, l.advertised_host, l.advertised_port))
+        .collect();
     let mut network = NetworkConfig::new(listeners.into_iter().flat_map(|listener| listener.sockets).collect());
     network.threads = args.threads.unwrap_or(network.threads).max(1);
     network.max_connections = connection_limit(descriptors, DESCRIPTORS_FOR_LOGS);
@@ -196,7 +225,10 @@ pub async fn run(
 
 fn open_guard(directory: &Path) -> Result<StreamGuard, StartError> {
     let path = directory.join(GUARD_FILE);
-    StreamGuard::open(&path).map_err(|error| StartError::Image { path, reason: error.to_string() })
+    StreamGuard::open(&path).map_err(|error| StartError::Image {
+        path,
+        reason: error.to_string(),
+    })
 }
 
 fn random(what: &'static str) -> Result<[u8; 16], StartError> {

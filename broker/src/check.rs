@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
+use protocol::ErrorCode;
 use protocol::batch::BatchBuilder;
 use protocol::messages::create_topics::{CreatableTopic, CreateTopicsRequest};
 use protocol::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
 use protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponse};
 use protocol::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
-use protocol::ErrorCode;
 
 use crate::args::CheckArgs;
 use crate::clock::now_ms;
@@ -53,7 +53,11 @@ fn attempt(args: &CheckArgs, until: Instant) -> anyhow::Result<String> {
     let written = began.elapsed();
     let began = Instant::now();
     let found = fetch(&mut client, &args.topic, offset)?;
-    ensure!(found == value.as_bytes(), "offset {offset} of {} holds another value than was written", args.topic);
+    ensure!(
+        found == value.as_bytes(),
+        "offset {offset} of {} holds another value than was written",
+        args.topic
+    );
     Ok(format!(
         "ok: {} offset {offset} written in {:.1} ms and read back in {:.1} ms through {leader}",
         args.topic,
@@ -65,23 +69,39 @@ fn attempt(args: &CheckArgs, until: Instant) -> anyhow::Result<String> {
 /// Host and port of the leader of the topic's first partition; makes the topic if it is not there.
 fn leader_of(client: &mut Client, topic: &str) -> anyhow::Result<(String, i32)> {
     let mut metadata = describe(client, topic)?;
-    if metadata.topics.iter().any(|topic| topic.error_code == ErrorCode::UnknownTopicOrPartition.code()) {
+    if metadata
+        .topics
+        .iter()
+        .any(|topic| topic.error_code == ErrorCode::UnknownTopicOrPartition.code())
+    {
         create(client, topic)?;
         metadata = describe(client, topic)?;
     }
-    let described = metadata.topics.first().context("the broker says nothing about the topic")?;
+    let described = metadata
+        .topics
+        .first()
+        .context("the broker says nothing about the topic")?;
     check(described.error_code, "metadata")?;
     let partition = described.partitions.first().context("the topic has no partition")?;
     check(partition.error_code, "the first partition")?;
-    let leader = metadata.brokers.iter().find(|broker| broker.node_id == partition.leader_id);
+    let leader = metadata
+        .brokers
+        .iter()
+        .find(|broker| broker.node_id == partition.leader_id);
     let leader = leader.context("the leader is not among the brokers")?;
     Ok((leader.host.clone(), leader.port))
 }
 
 fn describe(client: &mut Client, topic: &str) -> anyhow::Result<MetadataResponse> {
-    let topics = vec![MetadataRequestTopic { name: Some(topic.to_owned()), ..MetadataRequestTopic::default() }];
-    let request =
-        MetadataRequest { topics: Some(topics), allow_auto_topic_creation: false, ..MetadataRequest::default() };
+    let topics = vec![MetadataRequestTopic {
+        name: Some(topic.to_owned()),
+        ..MetadataRequestTopic::default()
+    }];
+    let request = MetadataRequest {
+        topics: Some(topics),
+        allow_auto_topic_creation: false,
+        ..MetadataRequest::default()
+    };
     client.call(&request, METADATA)
 }
 
@@ -92,13 +112,20 @@ fn create(client: &mut Client, topic: &str) -> anyhow::Result<()> {
         replication_factor: -1,
         ..CreatableTopic::default()
     };
-    let request = CreateTopicsRequest { topics: vec![wanted], timeout_ms: 10_000, ..CreateTopicsRequest::default() };
+    let request = CreateTopicsRequest {
+        topics: vec![wanted],
+        timeout_ms: 10_000,
+        ..CreateTopicsRequest::default()
+    };
     let response = client.call(&request, CREATE_TOPICS)?;
     let result = response.topics.first().context("the creation has no result")?;
     if result.error_code == ErrorCode::TopicAlreadyExists.code() {
         return Ok(());
     }
-    check(result.error_code, result.error_message.as_deref().unwrap_or("create topic"))
+    check(
+        result.error_code,
+        result.error_message.as_deref().unwrap_or("create topic"),
+    )
 }
 
 fn produce(client: &mut Client, topic: &str, value: &[u8]) -> anyhow::Result<i64> {
@@ -106,16 +133,23 @@ fn produce(client: &mut Client, topic: &str, value: &[u8]) -> anyhow::Result<i64
     let partition = PartitionProduceData {
         index: 0,
         records: Some(batch.build().into()),
-        ..PartitionProduceData::default()
     };
     let topic_data = vec![TopicProduceData {
         name: topic.to_owned(),
         partition_data: vec![partition],
         ..TopicProduceData::default()
     }];
-    let request = ProduceRequest { transactional_id: None, acks: -1, timeout_ms: 10_000, topic_data };
+    let request = ProduceRequest {
+        transactional_id: None,
+        acks: -1,
+        timeout_ms: 10_000,
+        topic_data,
+    };
     let response = client.call(&request, PRODUCE)?;
-    let result = response.responses.first().and_then(|topic| topic.partition_responses.first());
+    let result = response
+        .responses
+        .first()
+        .and_then(|topic| topic.partition_responses.first());
     let result = result.context("the write has no result")?;
     check(result.error_code, result.error_message.as_deref().unwrap_or("produce"))?;
     Ok(result.base_offset)
@@ -128,8 +162,11 @@ fn fetch(client: &mut Client, topic: &str, offset: i64) -> anyhow::Result<Vec<u8
         partition_max_bytes: 1 << 20,
         ..FetchPartition::default()
     };
-    let topics =
-        vec![FetchTopic { topic: topic.to_owned(), partitions: vec![partition], ..FetchTopic::default() }];
+    let topics = vec![FetchTopic {
+        topic: topic.to_owned(),
+        partitions: vec![partition],
+        ..FetchTopic::default()
+    }];
     let request = FetchRequest {
         max_wait_ms: 5_000,
         min_bytes: 1,

@@ -139,12 +139,18 @@ impl BrokerContext {
         }?;
         let partition = topic.partition(PartitionIndex(index))?;
         let leader = partition.leader.filter(|leader| *leader != self.id)?;
-        let broker = self.brokers(&image, listener).into_iter().find(|broker| broker.id == leader);
+        let broker = self
+            .brokers(&image, listener)
+            .into_iter()
+            .find(|broker| broker.id == leader);
         Some(LeaderHint {
             topic_id: topic.id,
             topic: topic.name.clone(),
             index,
-            leader: CurrentLeader { leader_id: leader.0, leader_epoch: partition.leader_epoch.0 },
+            leader: CurrentLeader {
+                leader_id: leader.0,
+                leader_epoch: partition.leader_epoch.0,
+            },
             broker,
         })
     }
@@ -153,9 +159,10 @@ impl BrokerContext {
     pub fn not_here(&self, name: &str, index: i32) -> Refusal {
         let image = self.metadata.image();
         match image.topic_by_name(name) {
-            Some(topic) if topic.partition(PartitionIndex(index)).is_some() => {
-                Refusal::new(ErrorCode::NotLeaderOrFollower, "this broker does not hold the partition")
-            }
+            Some(topic) if topic.partition(PartitionIndex(index)).is_some() => Refusal::new(
+                ErrorCode::NotLeaderOrFollower,
+                "this broker does not hold the partition",
+            ),
             _ => Refusal::new(ErrorCode::UnknownTopicOrPartition, "no such topic or partition"),
         }
     }

@@ -25,7 +25,7 @@ pub enum Controller {
 #[derive(Debug)]
 pub enum MetadataSource {
     /// From this process.
-    Local(MetadataWatch),
+    Local(Box<MetadataWatch>),
     /// Over gRPC.
     Remote(Box<MetadataStream>),
 }
@@ -56,7 +56,11 @@ pub struct ControllerLink {
 impl ControllerLink {
     /// A link whose calls run on `runtime`.
     pub fn new(controller: Controller, runtime: Handle) -> Self {
-        Self { controller, runtime, session: RwLock::new(None) }
+        Self {
+            controller,
+            runtime,
+            session: RwLock::new(None),
+        }
     }
 
     /// The registration of this process, if it has one.
@@ -70,7 +74,10 @@ impl ControllerLink {
             Controller::Local(handle) => handle.register(registration.clone()).await?,
             Controller::Remote(client) => client.register(&registration, patience).await?,
         };
-        let session = Session { broker_id: registration.broker_id, broker_epoch: registered.broker_epoch };
+        let session = Session {
+            broker_id: registration.broker_id,
+            broker_epoch: registered.broker_epoch,
+        };
         *self.session.write() = Some(session);
         Ok(registered)
     }
@@ -99,7 +106,7 @@ impl ControllerLink {
             Controller::Local(handle) => {
                 let source = handle.watch(watch).await?;
                 guard.admit(source.opening())?;
-                Ok(MetadataSource::Local(source))
+                Ok(MetadataSource::Local(Box::new(source)))
             }
             Controller::Remote(client) => {
                 let stream = client.watch(&watch, guard, patience).await?;

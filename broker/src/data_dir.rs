@@ -111,11 +111,7 @@ impl DataDir {
     }
 
     /// Makes a fresh directory ours, or checks that it belongs to this cluster.
-    pub fn claim(
-        &mut self,
-        cluster_id: &ClusterId,
-        directory_id: DirectoryId,
-    ) -> Result<&Identity, StartError> {
+    pub fn claim(&mut self, cluster_id: &ClusterId, directory_id: DirectoryId) -> Result<&Identity, StartError> {
         if let Some(identity) = &self.identity
             && identity.cluster_id != *cluster_id
         {
@@ -314,7 +310,10 @@ mod tests {
         fs::write(&meta, text.replace("\"version\": 1", "\"version\": 9")).expect("write");
         let error = DataDir::open(temp.path(), BROKER).expect_err("version");
         let sentence = error.to_string();
-        assert!(sentence.contains("version 9") && sentence.contains("version 1"), "{sentence}");
+        assert!(
+            sentence.contains("version 9") && sentence.contains("version 1"),
+            "{sentence}"
+        );
     }
 
     #[test]

@@ -21,7 +21,9 @@ pub enum StartError {
         port: u16,
     },
     /// An advertised address without a listener.
-    #[error("--advertise names listener {name}, but no --listen has that name: add --listen {name}=HOST:PORT or correct the name")]
+    #[error(
+        "--advertise names listener {name}, but no --listen has that name: add --listen {name}=HOST:PORT or correct the name"
+    )]
     AdvertiseWithoutListener {
         /// As given.
         name: String,
@@ -53,7 +55,9 @@ pub enum StartError {
         source: io::Error,
     },
     /// An open control port without a secret.
-    #[error("--control {address} is reachable from other machines: give --control-token-file as well, on both sides, or use a loopback address")]
+    #[error(
+        "--control {address} is reachable from other machines: give --control-token-file as well, on both sides, or use a loopback address"
+    )]
     ControlWithoutToken {
         /// As given.
         address: SocketAddr,

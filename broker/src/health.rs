@@ -83,7 +83,10 @@ pub fn bind(address: &MetricsAddress) -> Result<Option<TcpListener>, StartError>
     let MetricsAddress::At(address) = address else {
         return Ok(None);
     };
-    let fail = |source| StartError::Metrics { address: address.clone(), source };
+    let fail = |source| StartError::Metrics {
+        address: address.clone(),
+        source,
+    };
     let listener = TcpListener::bind(address.as_str()).map_err(fail)?;
     listener.set_nonblocking(true).map_err(fail)?;
     Ok(Some(listener))
@@ -114,7 +117,11 @@ async fn show_readiness(State(served): State<Served>) -> Response {
     if missing.is_empty() {
         return "ready\n".into_response();
     }
-    (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}\n", missing.join(", "))).into_response()
+    (
+        StatusCode::SERVICE_UNAVAILABLE,
+        format!("not ready: {}\n", missing.join(", ")),
+    )
+        .into_response()
 }
 
 #[cfg(test)]
@@ -140,6 +147,9 @@ mod tests {
         let address = first.local_addr().expect("bound").to_string();
         let error = bind(&MetricsAddress::At(address.clone())).expect_err("taken");
         let sentence = error.to_string();
-        assert!(sentence.contains(&address) && sentence.contains("--metrics"), "{sentence}");
+        assert!(
+            sentence.contains(&address) && sentence.contains("--metrics"),
+            "{sentence}"
+        );
     }
 }

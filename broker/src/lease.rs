@@ -40,11 +40,17 @@ pub fn start(settings: LeaseSettings, metrics: BrokerMetrics) -> Result<(), Star
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|source| StartError::System { what: "a runtime for the Lease", source })?;
+        .map_err(|source| StartError::System {
+            what: "a runtime for the Lease",
+            source,
+        })?;
     thread::Builder::new()
         .name("lease".to_owned())
         .spawn(move || runtime.block_on(keep(&settings, &metrics)))
-        .map_err(|source| StartError::System { what: "a thread for the Lease", source })?;
+        .map_err(|source| StartError::System {
+            what: "a thread for the Lease",
+            source,
+        })?;
     Ok(())
 }
 
@@ -68,7 +74,11 @@ async fn keep(settings: &LeaseSettings, metrics: &BrokerMetrics) {
             Err(error) => {
                 metrics.lease_renew_failures.inc();
                 if healthy != Some(false) {
-                    tracing::warn!(lease = settings.name, error, "the Lease is not renewed; the broker serves on");
+                    tracing::warn!(
+                        lease = settings.name,
+                        error,
+                        "the Lease is not renewed; the broker serves on"
+                    );
                 }
                 healthy = Some(false);
                 // A client made before the token was mounted, or with an old certificate, would fail for ever.
@@ -95,7 +105,10 @@ async fn renew(api: &mut Option<Api<Lease>>, settings: &LeaseSettings) -> Result
             "renewTime": micro_time(),
         }
     });
-    api.patch(name, &PatchParams::default(), &Patch::Merge(spec)).await.map(drop).map_err(|error| error.to_string())
+    api.patch(name, &PatchParams::default(), &Patch::Merge(spec))
+        .await
+        .map(drop)
+        .map_err(|error| error.to_string())
 }
 
 async fn connect(namespace: Option<&str>) -> Result<Api<Lease>, String> {
@@ -112,5 +125,7 @@ fn micro_time() -> String {
 }
 
 fn unix_seconds() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs() as i64)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |elapsed| elapsed.as_secs() as i64)
 }

@@ -21,7 +21,7 @@ pub const DEFAULT_LISTENER: &str = "PLAINTEXT";
 pub const DEFAULT_PORT: u16 = 9092;
 
 /// How long the file of an advertised port is waited for.
-const PORT_FILE_PATIENCE: Duration = Duration::from_secs(60);
+const PORT_FILE_PATIENCE: Duration = Duration::from_mins(1);
 
 /// `--listen [NAME=]HOST:PORT`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,7 +142,10 @@ pub fn bind(listen: &[Listen], advertise: &[Advertise]) -> Result<Vec<BoundListe
         targets.sort_unstable();
         targets.dedup();
         if advertised.is_none() && targets.iter().any(|target| target.ip().is_unspecified()) {
-            return Err(StartError::WildcardWithoutAdvertise { listen: address.to_string(), port: address.port });
+            return Err(StartError::WildcardWithoutAdvertise {
+                listen: address.to_string(),
+                port: address.port,
+            });
         }
         let mut sockets = Vec::new();
         for target in targets {
@@ -175,17 +178,14 @@ pub fn bind(listen: &[Listen], advertise: &[Advertise]) -> Result<Vec<BoundListe
 }
 
 fn default_listen() -> Vec<Listen> {
-    [
-        IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(Ipv6Addr::LOCALHOST),
-    ]
-    .into_iter()
-    .map(|ip| Listen {
-        name: DEFAULT_LISTENER.to_owned(),
-        host: ip.to_string(),
-        port: DEFAULT_PORT,
-    })
-    .collect()
+    [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)]
+        .into_iter()
+        .map(|ip| Listen {
+            name: DEFAULT_LISTENER.to_owned(),
+            host: ip.to_string(),
+            port: DEFAULT_PORT,
+        })
+        .collect()
 }
 
 fn split_name(text: &str) -> Result<(String, &str), String> {
@@ -198,11 +198,13 @@ fn split_name(text: &str) -> Result<(String, &str), String> {
 }
 
 fn parse_address(address: &str) -> Result<(String, u16), String> {
-    let complaint =
-        || format!("{address:?} is no address: write HOST:PORT, for example 127.0.0.1:9092 or [::1]:9092");
+    let complaint = || format!("{address:?} is no address: write HOST:PORT, for example 127.0.0.1:9092 or [::1]:9092");
     let (host, port) = address.rsplit_once(':').ok_or_else(complaint)?;
     let port = port.parse().map_err(|_| complaint())?;
-    let host = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+    let host = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .unwrap_or(host);
     if host.is_empty() || (host.contains(':') && host.parse::<Ipv6Addr>().is_err()) {
         return Err(complaint());
     }
@@ -222,7 +224,11 @@ fn read_port(listener: &str, file: &Path) -> Result<u16, StartError> {
             Err(error) => error.to_string(),
         };
         if Instant::now() >= give_up {
-            return Err(StartError::PortFile { listener: listener.to_owned(), path: file.to_path_buf(), reason });
+            return Err(StartError::PortFile {
+                listener: listener.to_owned(),
+                path: file.to_path_buf(),
+                reason,
+            });
         }
         if !told {
             tracing::info!(listener, file = %file.display(), "waiting for the advertised port to be written");
@@ -290,9 +296,14 @@ mod tests {
         let temp = tempfile::tempdir().expect("temp");
         let file = temp.path().join("port");
         std::fs::write(&file, "31094\n").expect("write");
-        let told = format!("plain=node.example:@{}", file.display()).parse::<Advertise>().expect("legal");
+        let told = format!("plain=node.example:@{}", file.display())
+            .parse::<Advertise>()
+            .expect("legal");
         let bound = bind(&[listen("plain=0.0.0.0:0")], &[told]).expect("free port");
-        assert_eq!((bound[0].advertised_host.as_str(), bound[0].advertised_port), ("node.example", 31094));
+        assert_eq!(
+            (bound[0].advertised_host.as_str(), bound[0].advertised_port),
+            ("node.example", 31094)
+        );
     }
 
     #[test]

@@ -11,11 +11,15 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Standalone(args) => {
             logging::start(&args.broker.log);
-            finish(in_runtime(async { Ok(standalone::run(args, signals::stop_requested()?).await?) }))
+            finish(in_runtime(async {
+                Ok(Box::pin(standalone::run(args, signals::stop_requested()?)).await?)
+            }))
         }
         Command::Run(args) => {
             logging::start(&args.broker.log);
-            finish(in_runtime(async { Ok(run::run(args, signals::stop_requested()?).await?) }))
+            finish(in_runtime(async {
+                Ok(Box::pin(run::run(args, signals::stop_requested()?)).await?)
+            }))
         }
         Command::Check(args) => finish(check::run(&args).map(|summary| println!("{summary}"))),
     }

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control::{
-    ControlError, Heartbeat, Jitter, MetadataEvent, Position, Purged, Reason, Registration, StreamGuard,
-    Watch,
+    ControlError, Heartbeat, Jitter, MetadataEvent, Position, Purged, Reason, Registration, StreamGuard, Watch,
 };
 use model::{
-    BrokerEpoch, BrokerId, ClusterId, DirectoryId, FeatureRange, Frame, IncarnationId, MetadataImage, MetadataOffset,
+    BrokerEpoch, BrokerId, BrokerRegistration, ClusterId, DirectoryId, FeatureRange, Frame, IncarnationId,
+    MetadataImage, MetadataOffset,
 };
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -165,7 +165,10 @@ impl Membership {
     }
 
     fn claim(&self, cluster_id: &ClusterId) -> Result<(), StartError> {
-        self.data_dir.lock().claim(cluster_id, self.process.directory_id).map(drop)
+        self.data_dir
+            .lock()
+            .claim(cluster_id, self.process.directory_id)
+            .map(drop)
     }
 
     fn registration(&self) -> Registration {
@@ -181,10 +184,22 @@ impl Membership {
             rack: self.process.rack.clone(),
             features: features::SUPPORTED
                 .iter()
-                .map(|feature| (feature.name.to_owned(), FeatureRange { min: feature.min, max: feature.max }))
+                .map(|feature| {
+                    (
+                        feature.name.to_owned(),
+                        FeatureRange {
+                            min: feature.min,
+                            max: feature.max,
+                        },
+                    )
+                })
                 .collect(),
             position: position(&image),
-            cluster_id: self.data_dir.lock().identity().map(|identity| identity.cluster_id.clone()),
+            cluster_id: self
+                .data_dir
+                .lock()
+                .identity()
+                .map(|identity| identity.cluster_id.clone()),
         }
     }
 
@@ -266,7 +281,11 @@ impl Follower<'_> {
         let held = self.broker.metadata.snapshot();
         // METADATA 7: within a lineage never an image at a lower offset.
         if held.offset() > image.offset() && held.lineage() == image.lineage() {
-            return Err(format!("a snapshot at {} came, the image stands at {}", image.offset(), held.offset()));
+            return Err(format!(
+                "a snapshot at {} came, the image stands at {}",
+                image.offset(),
+                held.offset()
+            ));
         }
         *self.estranged = false;
         self.take(image, Vec::new()).await
@@ -295,9 +314,12 @@ impl Follower<'_> {
         let taken = tokio::task::spawn_blocking(move || {
             let image = Arc::new(image);
             // METADATA 8: persist before acting.
-            file.lock()
-                .persist(&image, &frames)
-                .map_err(|error| format!("the metadata image cannot be written: {}", crate::error::disk_advice(&error)))?;
+            file.lock().persist(&image, &frames).map_err(|error| {
+                format!(
+                    "the metadata image cannot be written: {}",
+                    crate::error::disk_advice(&error)
+                )
+            })?;
             broker.replicas.apply(&image, Leading::AsRegistered);
             broker.replicas.sweep(&image);
             broker.metrics.metadata_offset.set(image.offset().0);
@@ -316,8 +338,11 @@ impl Follower<'_> {
         let caught_up = image.offset() >= caught_up_at;
         self.readiness.set_metadata_caught_up(caught_up);
         let epoch = self.broker.controller.session().map(|session| session.broker_epoch);
-        let ours = image.broker(self.broker.id).filter(|broker| Some(broker.epoch) == epoch);
-        self.readiness.set_unfenced(ours.is_some_and(|broker| broker.is_eligible()));
+        let ours = image
+            .broker(self.broker.id)
+            .filter(|broker| Some(broker.epoch) == epoch);
+        self.readiness
+            .set_unfenced(ours.is_some_and(BrokerRegistration::is_eligible));
         if caught_up && !*self.joined.borrow() {
             self.joined.send_replace(true);
         }
@@ -336,7 +361,10 @@ impl Heartbeats {
     /// Ends when the controller does not know the registration any more.
     async fn run(self) {
         // The first says that we may be unfenced, so it must not be early: a second would pass until the next.
-        self.broker.metadata.wait_for(HEARTBEAT, |image| image.offset() >= self.wanted).await;
+        self.broker
+            .metadata
+            .wait_for(HEARTBEAT, |image| image.offset() >= self.wanted)
+            .await;
         loop {
             match self.beat(false).await {
                 Ok(()) => {}
@@ -376,7 +404,12 @@ impl Heartbeats {
         let Some(session) = self.broker.controller.session().filter(|_| !topic_ids.is_empty()) else {
             return;
         };
-        if let Err(error) = self.broker.controller.report_purged(Purged { session, topic_ids }, PATIENCE).await {
+        if let Err(error) = self
+            .broker
+            .controller
+            .report_purged(Purged { session, topic_ids }, PATIENCE)
+            .await
+        {
             tracing::debug!(%error, "the purge of removed topics was not reported");
         }
     }
@@ -419,5 +452,7 @@ fn position(image: &MetadataImage) -> Option<Position> {
 
 /// The kernel's id of this boot: with it the same, the page cache has survived (METADATA 16).
 fn boot_id() -> Option<String> {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok().map(|text| text.trim().to_owned())
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .ok()
+        .map(|text| text.trim().to_owned())
 }

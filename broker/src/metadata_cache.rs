@@ -33,7 +33,10 @@ impl MetadataCache {
     /// Begins with what was on disk, or with nothing.
     pub fn new(image: MetadataImage) -> Self {
         let offset = watch::Sender::new(image.offset());
-        Self { image: ArcSwap::from_pointee(image), offset }
+        Self {
+            image: ArcSwap::from_pointee(image),
+            offset,
+        }
     }
 
     /// The current image. Do not hold it across an await: use [`Self::snapshot`] there.
@@ -86,20 +89,37 @@ impl ImageFile {
     /// Reads the image of the last run; an empty one if there is none.
     pub fn open(directory: &Path) -> Result<(Self, MetadataImage), StartError> {
         let path = directory.join(FILE);
-        let mut image_file = Self { directory: directory.to_path_buf(), file: None, len: 0, base_len: 0 };
+        let mut image_file = Self {
+            directory: directory.to_path_buf(),
+            file: None,
+            len: 0,
+            base_len: 0,
+        };
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((image_file, MetadataImage::empty())),
-            Err(source) => return Err(StartError::DataDir { path, action: "read it", source }),
+            Err(source) => {
+                return Err(StartError::DataDir {
+                    path,
+                    action: "read it",
+                    source,
+                });
+            }
         };
-        let (document, good) = ImageDocument::decode(&bytes)
-            .map_err(|error| StartError::Image { path: path.clone(), reason: error.to_string() })?;
+        let (document, good) = ImageDocument::decode(&bytes).map_err(|error| StartError::Image {
+            path: path.clone(),
+            reason: error.to_string(),
+        })?;
         let opened = OpenOptions::new().write(true).open(&path).and_then(|file| {
             // A torn last line was never acted on; what is appended must not continue it.
             file.set_len(good as u64)?;
             Ok(file)
         });
-        let file = opened.map_err(|source| StartError::DataDir { path, action: "open it", source })?;
+        let file = opened.map_err(|source| StartError::DataDir {
+            path,
+            action: "open it",
+            source,
+        })?;
         image_file.file = Some(file);
         image_file.len = good as u64;
         image_file.base_len = good as u64;
@@ -128,7 +148,11 @@ impl ImageFile {
 
     fn rewrite(&mut self, image: &MetadataImage) -> io::Result<()> {
         let seen: LogIdentity = image.identity();
-        let bytes = ImageDocument { seen, image: image.clone() }.encode();
+        let bytes = ImageDocument {
+            seen,
+            image: image.clone(),
+        }
+        .encode();
         write_atomically(&self.directory, FILE, &bytes)?;
         self.file = Some(OpenOptions::new().write(true).open(self.directory.join(FILE))?);
         self.len = bytes.len() as u64;
@@ -170,14 +194,21 @@ mod tests {
                 features: [("barnabas.version".to_owned(), 1)].into(),
             }
             .into(),
-            ControllerElected { epoch: ControllerEpoch(1), nonce: Nonce::from_random([2; 16]), holder: "test".to_owned() }
-                .into(),
+            ControllerElected {
+                epoch: ControllerEpoch(1),
+                nonce: Nonce::from_random([2; 16]),
+                holder: "test".to_owned(),
+            }
+            .into(),
         ]
     }
 
     fn frames() -> Vec<Frame> {
         let mut image = MetadataImage::empty();
-        first_records().into_iter().map(|record| image.append(record).expect("applies")).collect()
+        first_records()
+            .into_iter()
+            .map(|record| image.append(record).expect("applies"))
+            .collect()
     }
 
     #[test]
@@ -234,12 +265,18 @@ mod tests {
         let waiting = {
             let cache = Arc::clone(&cache);
             tokio::spawn(async move {
-                cache.wait_for(Duration::from_secs(60), |image| image.offset() >= MetadataOffset(0)).await
+                cache
+                    .wait_for(Duration::from_mins(1), |image| image.offset() >= MetadataOffset(0))
+                    .await
             })
         };
         let image = fold(&MetadataImage::empty(), &frames()).expect("folds");
         cache.publish(Arc::new(image));
         assert!(waiting.await.expect("ends"));
-        assert!(!cache.wait_for(Duration::ZERO, |image| image.offset() > MetadataOffset(9)).await);
+        assert!(
+            !cache
+                .wait_for(Duration::ZERO, |image| image.offset() > MetadataOffset(9))
+                .await
+        );
     }
 }

@@ -166,10 +166,14 @@ impl BrokerTopicMetrics {
         names.sort_unstable();
         let family = |counter: TopicCounter| {
             let (name, help) = counter.name_and_help();
-            let by_topic: Vec<(&str, u64)> =
-                names.iter().map(|topic| (topic.as_str(), table.by_name[*topic].get(counter))).collect();
+            let by_topic: Vec<(&str, u64)> = names
+                .iter()
+                .map(|topic| (topic.as_str(), table.by_name[*topic].get(counter)))
+                .collect();
             let all = by_topic.iter().map(|(_, value)| value).sum::<u64>() + table.others.get(counter);
-            let labelled = by_topic.into_iter().map(|(topic, value)| (vec![("topic", topic)], value as f64));
+            let labelled = by_topic
+                .into_iter()
+                .map(|(topic, value)| (vec![("topic", topic)], value as f64));
             let name = format!("kafka_server_brokertopicmetrics_{name}_total");
             counters(&name, help, one(all as f64).into_iter().chain(labelled))
         };
@@ -197,7 +201,10 @@ impl BrokerMetrics {
             "Renewals of this broker's Lease that failed",
         )?;
         registry.register(Box::new(lease_renew_failures.clone()))?;
-        let build = IntGaugeVec::new(Opts::new("barnabas_build_info", "1, labelled with the version"), &["version"])?;
+        let build = IntGaugeVec::new(
+            Opts::new("barnabas_build_info", "1, labelled with the version"),
+            &["version"],
+        )?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         registry.register(Box::new(build))?;
         computed::register(&registry, "barnabas_process", process::families)?;
@@ -208,12 +215,18 @@ impl BrokerMetrics {
                 partitions: replica("partitioncount", "Partitions with a replica on this broker")?,
                 under_replicated: replica("underreplicatedpartitions", "Led partitions with an incomplete ISR")?,
                 under_min_isr: replica("underminisrpartitioncount", "Led partitions below min.insync.replicas")?,
-                at_min_isr: replica("atminisrpartitioncount", "Led partitions exactly at min.insync.replicas")?,
+                at_min_isr: replica(
+                    "atminisrpartitioncount",
+                    "Led partitions exactly at min.insync.replicas",
+                )?,
                 offline: replica("offlinereplicacount", "Replicas that could not be opened")?,
             },
             requests,
             lease_renew_failures,
-            lease_expiry: gauge("barnabas_lease_expiry_timestamp_seconds", "When this broker's Lease runs out")?,
+            lease_expiry: gauge(
+                "barnabas_lease_expiry_timestamp_seconds",
+                "When this broker's Lease runs out",
+            )?,
             metadata_offset: gauge("barnabas_metadata_offset", "Offset of the last metadata record applied")?,
             registry,
         })
@@ -264,7 +277,11 @@ mod tests {
         metrics.topics.topic("mail").add(TopicCounter::BytesIn, 5);
         metrics.topics.forget("mail");
         let lines = rendered(&metrics);
-        assert!(lines.iter().any(|l| l == "kafka_server_brokertopicmetrics_bytesin_total 5"));
+        assert!(
+            lines
+                .iter()
+                .any(|l| l == "kafka_server_brokertopicmetrics_bytesin_total 5")
+        );
         assert!(!lines.iter().any(|l| l.contains("topic=\"mail\"")));
     }
 

@@ -19,7 +19,10 @@ pub fn register(metrics: &BrokerMetrics, network: &Arc<NetworkMetrics>) {
 
 fn families(network: &NetworkMetrics) -> Vec<MetricFamily> {
     let by_listener = |value: fn(&ListenerMetrics) -> f64| {
-        network.listeners().iter().map(move |l| (vec![("listener", l.name().as_str())], value(l)))
+        network
+            .listeners()
+            .iter()
+            .map(move |l| (vec![("listener", l.name().as_str())], value(l)))
     };
     vec![
         gauges(

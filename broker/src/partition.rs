@@ -51,7 +51,10 @@ pub struct Refusal {
 
 impl Refusal {
     pub(crate) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        Self {
+            code,
+            message: message.into(),
+        }
     }
 }
 
@@ -155,8 +158,19 @@ impl PartitionHandle {
             Ok(log) => LogState::Open(Box::new(log)),
             Err(error) => LogState::Offline(error),
         };
-        let inner = Inner { log, role: Role::NotLeader, fetches: Purgatory::default(), outcomes: Vec::new() };
-        Self { topic, topic_id, index, metrics, inner: Mutex::new(inner) }
+        let inner = Inner {
+            log,
+            role: Role::NotLeader,
+            fetches: Purgatory::default(),
+            outcomes: Vec::new(),
+        };
+        Self {
+            topic,
+            topic_id,
+            index,
+            metrics,
+            inner: Mutex::new(inner),
+        }
     }
 
     /// Leads from now on, or goes on leading with a new state; `high_watermark` counts only at the first.
@@ -228,7 +242,12 @@ impl PartitionHandle {
         };
         log.append_as_leader(batches, epoch, now_ms, &mut inner.outcomes);
         let log_end_offset = log.log_end_offset();
-        outcomes.extend(inner.outcomes.drain(..).map(|outcome| outcome.map_err(|error| Refusal::from(&error))));
+        outcomes.extend(
+            inner
+                .outcomes
+                .drain(..)
+                .map(|outcome| outcome.map_err(|error| Refusal::from(&error))),
+        );
         if let Role::Leader(leader) = &mut inner.role
             && leader.appended(log_end_offset)
         {
@@ -310,7 +329,10 @@ impl PartitionHandle {
         match std::mem::replace(&mut inner.log, LogState::Closed) {
             LogState::Open(log) => {
                 let recovery_point = log.close()?;
-                Ok(checkpoint.map(|checkpoint| CheckpointOffsets { recovery_point, ..checkpoint }))
+                Ok(checkpoint.map(|checkpoint| CheckpointOffsets {
+                    recovery_point,
+                    ..checkpoint
+                }))
             }
             LogState::Offline(_) | LogState::Closed => Ok(None),
         }
@@ -394,5 +416,8 @@ impl fmt::Debug for PartitionHandle {
 }
 
 fn not_leader() -> Refusal {
-    Refusal::new(ErrorCode::NotLeaderOrFollower, "this broker does not lead the partition")
+    Refusal::new(
+        ErrorCode::NotLeaderOrFollower,
+        "this broker does not lead the partition",
+    )
 }

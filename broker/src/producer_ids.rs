@@ -62,7 +62,10 @@ impl ProducerIds {
 async fn fetch_block(broker: Arc<BrokerContext>) {
     match broker.controller.allocate_producer_ids(FETCH_PATIENCE).await {
         Ok(block) => {
-            let block = ProducerIdBlock { start: block.first, len: i64::from(block.count) };
+            let block = ProducerIdBlock {
+                start: block.first,
+                len: i64::from(block.count),
+            };
             broker.producer_ids.manager.lock().install(block);
         }
         Err(error) => {

@@ -108,14 +108,19 @@ impl TopicTable {
 impl TopicHandle {
     /// The partition, if its replica is here.
     pub fn partition(&self, index: i32) -> Option<&Arc<PartitionHandle>> {
-        usize::try_from(index).ok().and_then(|index| self.partitions.get(index)?.as_ref())
+        usize::try_from(index)
+            .ok()
+            .and_then(|index| self.partitions.get(index)?.as_ref())
     }
 
     /// The partition, or why a client is sent away: it is elsewhere, or nowhere.
     pub fn led_partition(&self, index: i32) -> Result<&Arc<PartitionHandle>, Refusal> {
         self.partition(index).ok_or_else(|| {
             if usize::try_from(index).is_ok_and(|index| index < self.image.partitions.len()) {
-                return Refusal::new(ErrorCode::NotLeaderOrFollower, "this broker does not hold the partition");
+                return Refusal::new(
+                    ErrorCode::NotLeaderOrFollower,
+                    "this broker does not hold the partition",
+                );
             }
             let message = format!("topic {} has no partition {index}", self.name);
             Refusal::new(ErrorCode::UnknownTopicOrPartition, message)
@@ -158,7 +163,10 @@ impl ReplicaManager {
     pub fn apply(&self, image: &MetadataImage, leading: Leading) {
         let _one_at_a_time = self.changing.lock();
         let before = self.table.load_full();
-        let mut after = TopicTable { by_name: before.by_name.clone(), by_id: before.by_id.clone() };
+        let mut after = TopicTable {
+            by_name: before.by_name.clone(),
+            by_id: before.by_id.clone(),
+        };
 
         for gone in before.by_id.values().filter(|topic| image.topic(topic.id).is_none()) {
             after.remove(gone.id);
@@ -167,7 +175,11 @@ impl ReplicaManager {
         let mine: Vec<&Arc<TopicImage>> = image.topics().values().filter(|topic| self.is_mine(topic)).collect();
         let new: Vec<&Arc<TopicImage>> = mine
             .iter()
-            .filter(|topic| before.by_id(topic.id).is_none_or(|handle| !Arc::ptr_eq(&handle.image, topic)))
+            .filter(|topic| {
+                before
+                    .by_id(topic.id)
+                    .is_none_or(|handle| !Arc::ptr_eq(&handle.image, topic))
+            })
             .copied()
             .collect();
         for handle in self.open_topics(image, &before, &new) {
@@ -212,7 +224,14 @@ impl ReplicaManager {
             counted[5] += i64::from(status.offline);
         }
         let gauges = &self.metrics.replicas;
-        let [leaders, partitions, under_replicated, under_min_isr, at_min_isr, offline] = counted;
+        let [
+            leaders,
+            partitions,
+            under_replicated,
+            under_min_isr,
+            at_min_isr,
+            offline,
+        ] = counted;
         gauges.leaders.set(leaders);
         gauges.partitions.set(partitions);
         gauges.under_replicated.set(under_replicated);
@@ -222,7 +241,10 @@ impl ReplicaManager {
     }
 
     fn is_mine(&self, topic: &TopicImage) -> bool {
-        topic.partitions.iter().any(|partition| partition.replicas.contains(&self.local))
+        topic
+            .partitions
+            .iter()
+            .any(|partition| partition.replicas.contains(&self.local))
     }
 
     fn lead_topic(&self, image: &MetadataImage, topic: &TopicImage, handle: &TopicHandle, leading: Leading) {
@@ -245,7 +267,10 @@ impl ReplicaManager {
                 .left
                 .lock()
                 .high_watermarks
-                .get(&TopicPartition { topic: topic.name.clone(), partition: index })
+                .get(&TopicPartition {
+                    topic: topic.name.clone(),
+                    partition: index,
+                })
                 .copied()
                 .unwrap_or(0);
             if let Err(error) = opened.lead(self.local, &view, high_watermark) {
@@ -271,7 +296,8 @@ impl ReplicaManager {
             .map(|topic| image.topic_config(topic).max_message_bytes as usize)
             .max()
             .unwrap_or(0);
-        self.frame_limit.store(DEFAULT_FRAME_LIMIT.max(largest + FRAME_MARGIN), Ordering::Relaxed);
+        self.frame_limit
+            .store(DEFAULT_FRAME_LIMIT.max(largest + FRAME_MARGIN), Ordering::Relaxed);
     }
 }
 

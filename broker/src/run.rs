@@ -14,11 +14,18 @@ use crate::error::StartError;
 pub async fn run(args: RunArgs, stop: impl Future<Output = ()>) -> Result<(), StartError> {
     let id = BrokerId(args.id);
     let cluster = match &args.cluster {
-        Some(text) => text.parse().map_err(|error| StartError::Controller(format!("--cluster: {error}")))?,
+        Some(text) => text
+            .parse()
+            .map_err(|error| StartError::Controller(format!("--cluster: {error}")))?,
         None => ClusterRef::standalone(),
     };
     let opened = Opened::open(&args.broker, id)?;
-    let role = Role { id, rack: args.rack, pod_uid: args.pod_uid, lease: args.lease };
+    let role = Role {
+        id,
+        rack: args.rack,
+        pod_uid: args.pod_uid,
+        lease: args.lease,
+    };
     let connect = move |incarnation| {
         let settings = ControlSettings {
             cluster,

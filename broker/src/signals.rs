@@ -9,7 +9,12 @@ const INTERRUPTED: i32 = 130;
 
 /// Ready at the first SIGINT or SIGTERM. From then on a second one ends the process at once.
 pub fn stop_requested() -> Result<impl Future<Output = ()>, StartError> {
-    let handler = |kind| signal(kind).map_err(|source| StartError::System { what: "a signal handler", source });
+    let handler = |kind| {
+        signal(kind).map_err(|source| StartError::System {
+            what: "a signal handler",
+            source,
+        })
+    };
     let mut interrupt = handler(SignalKind::interrupt())?;
     let mut terminate = handler(SignalKind::terminate())?;
     let (asked, stop) = tokio::sync::oneshot::channel();

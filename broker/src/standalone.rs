@@ -27,25 +27,39 @@ pub(crate) const STORE: &str = "metadata";
 pub async fn run(args: StandaloneArgs, stop: impl Future<Output = ()>) -> Result<(), StartError> {
     let configs = parse_configs(&args.configs)?;
     let opened = Opened::open(&args.broker, ID)?;
-    let control = args.control.map(|address| bind_control(address, args.control_token_file.as_deref())).transpose()?;
+    let control = args
+        .control
+        .map(|address| bind_control(address, args.control_token_file.as_deref()))
+        .transpose()?;
     let claimed = opened.data_dir.identity().map(|identity| identity.cluster_id.clone());
     let store = FileStore::open(opened.data_dir.path().join(STORE))
         .map_err(|error| StartError::Controller(error.to_string()))?;
 
-    let entropy = random_bytes().map_err(|source| StartError::System { what: "random bytes", source })?;
+    let entropy = random_bytes().map_err(|source| StartError::System {
+        what: "random bytes",
+        source,
+    })?;
     let mut settings = Settings::new("standalone", entropy);
     if claimed.is_some() {
         // METADATA 23: there was a log, so an empty folder is a loss and no beginning.
         settings.format = Format::Refuse;
     }
     let controller = ControllerHost::spawn(settings, store, Direct);
-    controller.leading().await.map_err(|ending| StartError::Controller(ending.to_string()))?;
+    controller
+        .leading()
+        .await
+        .map_err(|ending| StartError::Controller(ending.to_string()))?;
     set_configs(&controller, configs).await?;
     if let Some((listener, secret)) = control {
         tokio::spawn(serve(listener, secret, controller.clone()));
     }
 
-    let role = Role { id: ID, rack: None, pod_uid: None, lease: None };
+    let role = Role {
+        id: ID,
+        rack: None,
+        pod_uid: None,
+        lease: None,
+    };
     let link = controller.clone();
     let ended = broker::run(&args.broker, role, opened, move |_| Ok(Controller::Local(link)), stop).await;
     controller.shutdown().await;
@@ -56,7 +70,10 @@ pub async fn run(args: StandaloneArgs, stop: impl Future<Output = ()>) -> Result
 fn parse_configs(given: &[String]) -> Result<BTreeMap<String, String>, StartError> {
     let mut configs = BTreeMap::new();
     for text in given {
-        let refuse = |reason: String| StartError::Config { given: text.clone(), reason };
+        let refuse = |reason: String| StartError::Config {
+            given: text.clone(),
+            reason,
+        };
         let Some((key, value)) = text.split_once('=') else {
             return Err(refuse("write it as KEY=VALUE, for example num.partitions=3".to_owned()));
         };
@@ -91,7 +108,11 @@ fn bind_control(
 }
 
 fn read_secret(path: &Path) -> Result<SharedToken, StartError> {
-    let fail = |source| StartError::Secret { path: path.to_path_buf(), option: "--control-token-file", source };
+    let fail = |source| StartError::Secret {
+        path: path.to_path_buf(),
+        option: "--control-token-file",
+        source,
+    };
     let text = std::fs::read_to_string(path).map_err(fail)?;
     SharedToken::new(&text).ok_or_else(|| fail(std::io::Error::other("the file is empty")))
 }

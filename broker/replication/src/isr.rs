@@ -38,9 +38,7 @@ impl IsrState {
     /// The set of the last record.
     pub fn isr(&self) -> &[BrokerId] {
         match self {
-            Self::Committed { isr }
-            | Self::PendingExpandIsr { isr, .. }
-            | Self::PendingShrinkIsr { isr, .. } => isr,
+            Self::Committed { isr } | Self::PendingExpandIsr { isr, .. } | Self::PendingShrinkIsr { isr, .. } => isr,
         }
     }
 
@@ -48,9 +46,7 @@ impl IsrState {
     pub fn maximal_isr(&self) -> impl Iterator<Item = BrokerId> {
         let joining: &[BrokerId] = match self {
             Self::Committed { .. } => &[],
-            Self::PendingExpandIsr { joining, .. } | Self::PendingShrinkIsr { joining, .. } => {
-                joining
-            }
+            Self::PendingExpandIsr { joining, .. } | Self::PendingShrinkIsr { joining, .. } => joining,
         };
         self.isr().iter().chain(joining).copied()
     }
@@ -62,9 +58,7 @@ impl IsrState {
         let shrinks = self.isr().iter().any(|member| !proposal.contains(member));
         let (isr, mut joining) = match self {
             Self::Committed { isr } => (isr, Vec::new()),
-            Self::PendingExpandIsr { isr, joining } | Self::PendingShrinkIsr { isr, joining } => {
-                (isr, joining)
-            }
+            Self::PendingExpandIsr { isr, joining } | Self::PendingShrinkIsr { isr, joining } => (isr, joining),
         };
         for member in proposal {
             if !isr.contains(member) && !joining.contains(member) {
@@ -81,12 +75,7 @@ impl IsrState {
     /// A record arrived. Proposals end only here, and only by a higher partition epoch.
     // METADATA 12: never by an error answer or a timeout.
     #[must_use]
-    pub fn recorded(
-        self,
-        known: PartitionEpoch,
-        record: PartitionEpoch,
-        isr: &[BrokerId],
-    ) -> Self {
+    pub fn recorded(self, known: PartitionEpoch, record: PartitionEpoch, isr: &[BrokerId]) -> Self {
         if record > known {
             Self::committed(isr.to_vec())
         } else {
@@ -116,18 +105,14 @@ mod tests {
 
     #[test]
     fn two_proposals_in_doubt_are_united() {
-        let state = IsrState::committed(vec![A])
-            .proposed(&[A, B])
-            .proposed(&[A, C]);
+        let state = IsrState::committed(vec![A]).proposed(&[A, B]).proposed(&[A, C]);
         assert_eq!(maximal(&state), vec![A, B, C]);
     }
 
     #[test]
     fn rule_12_only_a_record_of_a_higher_partition_epoch_ends_a_proposal() {
         let state = IsrState::committed(vec![A]).proposed(&[A, B]);
-        let same = state
-            .clone()
-            .recorded(PartitionEpoch(3), PartitionEpoch(3), &[A]);
+        let same = state.clone().recorded(PartitionEpoch(3), PartitionEpoch(3), &[A]);
         assert_eq!(same, state);
         let higher = state.recorded(PartitionEpoch(3), PartitionEpoch(4), &[A]);
         assert_eq!(higher, IsrState::committed(vec![A]));

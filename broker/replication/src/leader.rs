@@ -67,12 +67,7 @@ pub struct LeaderState {
 
 impl LeaderState {
     /// Becomes leader with a log that ends at `log_end_offset`; `high_watermark` is the checkpointed one.
-    pub fn new(
-        local: BrokerId,
-        view: &ReplicaView,
-        log_end_offset: i64,
-        high_watermark: i64,
-    ) -> Self {
+    pub fn new(local: BrokerId, view: &ReplicaView, log_end_offset: i64, high_watermark: i64) -> Self {
         let mut leader = Self {
             local,
             leader_epoch: view.leader_epoch,
@@ -188,10 +183,7 @@ impl LeaderState {
             })
             .collect();
         // A topic with fewer replicas than the setting asks for would never accept a write.
-        self.min_insync_replicas = view
-            .min_insync_replicas
-            .min(view.replicas.len())
-            .max(1);
+        self.min_insync_replicas = view.min_insync_replicas.min(view.replicas.len()).max(1);
     }
 
     // METADATA 11: the minimum over the maximal ISR, frozen below min ISR, never assigned lower.
@@ -199,11 +191,7 @@ impl LeaderState {
         if self.isr.isr().len() < self.min_insync_replicas {
             return false;
         }
-        let lowest = self
-            .isr
-            .maximal_isr()
-            .map(|member| self.end_offset_of(member))
-            .min();
+        let lowest = self.isr.maximal_isr().map(|member| self.end_offset_of(member)).min();
         let Some(candidate) = lowest.filter(|offset| *offset > self.high_watermark) else {
             return false;
         };

@@ -42,10 +42,7 @@ impl<T> Purgatory<T> {
 
     /// Everybody, because the partition goes away or changes hands.
     pub fn drain(&mut self) -> Vec<T> {
-        std::mem::take(&mut self.waiting)
-            .into_values()
-            .flatten()
-            .collect()
+        std::mem::take(&mut self.waiting).into_values().flatten().collect()
     }
 
     /// Forgets the waiters for which `keep` is false: those that timed out.

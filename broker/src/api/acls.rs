@@ -15,20 +15,42 @@ pub(super) fn handle(call: &Call<'_>, responses: &mut Responses) -> Result<(), B
     match call.reply.api.key {
         ApiKey::CreateAcls => {
             let request: CreateAclsRequest = call.decode()?;
-            let result = || AclCreationResult { error_code, error_message: error_message(), ..Default::default() };
+            let result = || AclCreationResult {
+                error_code,
+                error_message: error_message(),
+            };
             let results = request.creations.iter().map(|_| result()).collect();
-            call.answer(responses, &CreateAclsResponse { results, ..Default::default() })
+            call.answer(
+                responses,
+                &CreateAclsResponse {
+                    results,
+                    ..Default::default()
+                },
+            )
         }
         ApiKey::DeleteAcls => {
             let request: DeleteAclsRequest = call.decode()?;
-            let result =
-                || DeleteAclsFilterResult { error_code, error_message: error_message(), ..Default::default() };
+            let result = || DeleteAclsFilterResult {
+                error_code,
+                error_message: error_message(),
+                ..Default::default()
+            };
             let filter_results = request.filters.iter().map(|_| result()).collect();
-            call.answer(responses, &DeleteAclsResponse { filter_results, ..Default::default() })
+            call.answer(
+                responses,
+                &DeleteAclsResponse {
+                    filter_results,
+                    ..Default::default()
+                },
+            )
         }
         _ => {
             let _: DescribeAclsRequest = call.decode()?;
-            let body = DescribeAclsResponse { error_code, error_message: error_message(), ..Default::default() };
+            let body = DescribeAclsResponse {
+                error_code,
+                error_message: error_message(),
+                ..Default::default()
+            };
             call.answer(responses, &body)
         }
     }

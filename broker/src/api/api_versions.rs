@@ -2,11 +2,11 @@
 
 use broker_network::{Response, Responses};
 use model::MetadataImage;
+use protocol::api::{self, ApiKey};
+use protocol::header::{RequestPeek, put_response_header};
 use protocol::messages::api_versions::{
     ApiVersion, ApiVersionsRequest, ApiVersionsResponse, FinalizedFeatureKey, SupportedFeatureKey,
 };
-use protocol::api::{self, ApiKey};
-use protocol::header::{RequestPeek, put_response_header};
 use protocol::{ErrorCode, Message};
 
 use super::{BadRequest, Call};
@@ -17,8 +17,10 @@ pub(super) fn handle(call: &Call<'_>, responses: &mut Responses) -> Result<(), B
     let named = call.version() < 3
         || (is_software_name(&request.client_software_name) && is_software_name(&request.client_software_version));
     if !named {
-        let refused =
-            ApiVersionsResponse { error_code: ErrorCode::InvalidRequest.code(), ..ApiVersionsResponse::default() };
+        let refused = ApiVersionsResponse {
+            error_code: ErrorCode::InvalidRequest.code(),
+            ..ApiVersionsResponse::default()
+        };
         return call.answer(responses, &refused);
     }
     let image = call.broker.metadata.image();
@@ -34,7 +36,6 @@ pub(super) fn handle_unsupported(peek: RequestPeek, responses: &mut Responses) -
             api_key: ApiKey::ApiVersions.code(),
             min_version: api.accepted.min,
             max_version: api.accepted.max,
-            ..ApiVersion::default()
         }],
         ..ApiVersionsResponse::default()
     };
@@ -51,7 +52,6 @@ fn versions(image: &MetadataImage, version: i16) -> ApiVersionsResponse {
             api_key: key.code(),
             min_version: range.min,
             max_version: range.max,
-            ..ApiVersion::default()
         })
         .collect();
     let supported_features = features::SUPPORTED
@@ -62,7 +62,6 @@ fn versions(image: &MetadataImage, version: i16) -> ApiVersionsResponse {
             name: feature.name.to_owned(),
             min_version: feature.min,
             max_version: feature.max,
-            ..SupportedFeatureKey::default()
         })
         .collect();
     let finalized_features = image
@@ -72,7 +71,6 @@ fn versions(image: &MetadataImage, version: i16) -> ApiVersionsResponse {
             name: name.clone(),
             max_version_level: *level,
             min_version_level: *level,
-            ..FinalizedFeatureKey::default()
         })
         .collect();
     ApiVersionsResponse {
@@ -111,7 +109,11 @@ mod tests {
     #[test]
     fn produce_is_advertised_from_0_for_older_librdkafka() {
         let body = versions(&MetadataImage::empty(), 3);
-        let produce = body.api_keys.iter().find(|key| key.api_key == 0).expect("produce is served");
+        let produce = body
+            .api_keys
+            .iter()
+            .find(|key| key.api_key == 0)
+            .expect("produce is served");
         assert_eq!(produce.min_version, 0);
         assert!(body.supported_features.iter().all(|feature| feature.min_version > 0));
     }

@@ -45,5 +45,8 @@ fn refused(request: &CreateTopicsRequest, reason: &str) -> CreateTopicsResponse 
             ..CreatableTopicResult::default()
         })
         .collect();
-    CreateTopicsResponse { topics, ..CreateTopicsResponse::default() }
+    CreateTopicsResponse {
+        topics,
+        ..CreateTopicsResponse::default()
+    }
 }

@@ -56,7 +56,9 @@ async fn wait_for_deleted(broker: &BrokerContext, version: i16, answer: &[u8], d
     }
     let gone = broker
         .metadata
-        .wait_for(METADATA_PATIENCE, |image| doomed.iter().all(|id| image.topic(*id).is_none()))
+        .wait_for(METADATA_PATIENCE, |image| {
+            doomed.iter().all(|id| image.topic(*id).is_none())
+        })
         .await;
     if !gone {
         tracing::warn!(?doomed, "deleted topics are still shown here");
@@ -70,9 +72,17 @@ fn refused(request: &DeleteTopicsRequest, reason: &str) -> DeleteTopicsResponse 
         topic_id,
         error_code: ErrorCode::RequestTimedOut.code(),
         error_message: Some(reason.to_owned()),
-        ..DeletableTopicResult::default()
     };
-    let named = request.topic_names.iter().map(|name| result(Some(name.clone()), uuid::Uuid::nil()));
-    let listed = request.topics.iter().map(|topic| result(topic.name.clone(), topic.topic_id));
-    DeleteTopicsResponse { responses: named.chain(listed).collect(), ..DeleteTopicsResponse::default() }
+    let named = request
+        .topic_names
+        .iter()
+        .map(|name| result(Some(name.clone()), uuid::Uuid::nil()));
+    let listed = request
+        .topics
+        .iter()
+        .map(|topic| result(topic.name.clone(), topic.topic_id));
+    DeleteTopicsResponse {
+        responses: named.chain(listed).collect(),
+        ..DeleteTopicsResponse::default()
+    }
 }

@@ -37,7 +37,6 @@ pub(super) fn handle(call: &Call<'_>, responses: &mut Responses) -> Result<(), B
             port: i32::from(broker.port),
             rack: broker.rack,
             is_fenced: broker.fenced,
-            ..DescribeClusterBroker::default()
         })
         .collect();
     let body = DescribeClusterResponse {

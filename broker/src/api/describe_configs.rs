@@ -25,9 +25,23 @@ const SOURCE_DEFAULT: i8 = 5;
 pub(super) fn handle(call: &Call<'_>, responses: &mut Responses) -> Result<(), BadRequest> {
     let request: DescribeConfigsRequest = call.decode()?;
     let image = call.broker.metadata.image();
-    let description = Description { image: &image, this: call.broker.id, request: &request };
-    let results = request.resources.iter().map(|resource| description.of(resource)).collect();
-    call.answer(responses, &DescribeConfigsResponse { results, ..DescribeConfigsResponse::default() })
+    let description = Description {
+        image: &image,
+        this: call.broker.id,
+        request: &request,
+    };
+    let results = request
+        .resources
+        .iter()
+        .map(|resource| description.of(resource))
+        .collect();
+    call.answer(
+        responses,
+        &DescribeConfigsResponse {
+            results,
+            ..DescribeConfigsResponse::default()
+        },
+    )
 }
 
 struct Description<'a> {
@@ -41,7 +55,10 @@ impl Description<'_> {
         let configs = match resource.resource_type {
             TOPIC => self.topic(resource),
             BROKER => self.broker(resource),
-            _ => Err((ErrorCode::InvalidRequest, format!("resource type {} has no configs", resource.resource_type))),
+            _ => Err((
+                ErrorCode::InvalidRequest,
+                format!("resource type {} has no configs", resource.resource_type),
+            )),
         };
         let (error_code, error_message, configs) = match configs {
             Ok(configs) => (0, None, configs),
@@ -53,7 +70,6 @@ impl Description<'_> {
             resource_type: resource.resource_type,
             resource_name: resource.resource_name.clone(),
             configs,
-            ..DescribeConfigsResult::default()
         }
     }
 
@@ -69,7 +85,11 @@ impl Description<'_> {
             return Err((ErrorCode::UnknownTopicOrPartition, format!("there is no topic {name}")));
         };
         let described = |key: &&ConfigKey| is_wanted(resource, key.name);
-        Ok(TOPIC_KEYS.iter().filter(described).map(|key| self.topic_key(key, &topic.config)).collect())
+        Ok(TOPIC_KEYS
+            .iter()
+            .filter(described)
+            .map(|key| self.topic_key(key, &topic.config))
+            .collect())
     }
 
     fn broker(
@@ -81,11 +101,21 @@ impl Description<'_> {
         if !name.is_empty() {
             match name.parse() {
                 Ok(id) if BrokerId(id) == self.this || self.image.broker(BrokerId(id)).is_some() => {}
-                _ => return Err((ErrorCode::InvalidRequest, format!("{name:?} is no broker of this cluster"))),
+                _ => {
+                    return Err((
+                        ErrorCode::InvalidRequest,
+                        format!("{name:?} is no broker of this cluster"),
+                    ));
+                }
             }
         }
         let described = |key: &&ConfigKey| is_wanted(resource, key.cluster_name);
-        Ok(TOPIC_KEYS.iter().chain(CLUSTER_KEYS).filter(described).map(|key| self.cluster_key(key)).collect())
+        Ok(TOPIC_KEYS
+            .iter()
+            .chain(CLUSTER_KEYS)
+            .filter(described)
+            .map(|key| self.cluster_key(key))
+            .collect())
     }
 
     fn topic_key(&self, key: &ConfigKey, own: &BTreeMap<String, String>) -> DescribeConfigsResourceResult {
@@ -107,7 +137,9 @@ impl Description<'_> {
     fn cluster_synonyms(&self, key: &ConfigKey) -> Vec<DescribeConfigsSynonym> {
         let set = self.image.cluster_config().get(key.cluster_name);
         let set = set.map(|value| synonym(key.cluster_name, value, SOURCE_CLUSTER));
-        set.into_iter().chain([synonym(key.cluster_name, key.default, SOURCE_DEFAULT)]).collect()
+        set.into_iter()
+            .chain([synonym(key.cluster_name, key.default, SOURCE_DEFAULT)])
+            .collect()
     }
 
     fn result(
@@ -129,16 +161,22 @@ impl Description<'_> {
                 ConfigSource::Default => SOURCE_DEFAULT,
             },
             is_sensitive: false,
-            synonyms: if self.request.include_synonyms { synonyms } else { Vec::new() },
+            synonyms: if self.request.include_synonyms {
+                synonyms
+            } else {
+                Vec::new()
+            },
             config_type: config_type(key.kind),
             documentation: self.request.include_documentation.then(|| key.documentation.to_owned()),
-            ..DescribeConfigsResourceResult::default()
         }
     }
 }
 
 fn is_wanted(resource: &DescribeConfigsResource, name: &str) -> bool {
-    resource.configuration_keys.as_ref().is_none_or(|keys| keys.iter().any(|key| key == name))
+    resource
+        .configuration_keys
+        .as_ref()
+        .is_none_or(|keys| keys.iter().any(|key| key == name))
 }
 
 fn synonym(name: &str, value: &str, source: i8) -> DescribeConfigsSynonym {
@@ -146,7 +184,6 @@ fn synonym(name: &str, value: &str, source: i8) -> DescribeConfigsSynonym {
         name: name.to_owned(),
         value: Some(value.to_owned()),
         source,
-        ..DescribeConfigsSynonym::default()
     }
 }
 

@@ -48,7 +48,10 @@ struct Parked {
 pub(super) fn handle(call: &Call<'_>, responses: &mut Responses) -> Result<(), BadRequest> {
     let request: FetchRequest = call.decode()?;
     if let Some(error) = refuse(&request, call.version()) {
-        let response = FetchResponse { error_code: error, ..FetchResponse::default() };
+        let response = FetchResponse {
+            error_code: error,
+            ..FetchResponse::default()
+        };
         responses.push(records::response(&call.reply, &response, Vec::new())?);
         return Ok(());
     }
@@ -118,7 +121,9 @@ impl Waiting {
         let mut parked = parked;
         loop {
             let waiter = Arc::new(FetchWaiter::default());
-            let moved = parked.iter().any(|at| !at.partition.wait_beyond(at.high_watermark, &waiter));
+            let moved = parked
+                .iter()
+                .any(|at| !at.partition.wait_beyond(at.high_watermark, &waiter));
             let out_of_patience = if moved {
                 patience.is_elapsed()
             } else {
@@ -134,8 +139,14 @@ impl Waiting {
             forget(&parked, &waiter);
             parked.clear();
             let table = self.broker.replicas.topics_owned();
-            let found =
-                read(&self.broker, &table, &self.request, self.reply.version, &self.listener, &mut parked);
+            let found = read(
+                &self.broker,
+                &table,
+                &self.request,
+                self.reply.version,
+                &self.listener,
+                &mut parked,
+            );
             let done = out_of_patience || self.broker.is_stopping() || parked.is_empty();
             if done || found.is_enough(&self.request) {
                 return Some(respond(&self.reply, found));
@@ -167,7 +178,12 @@ fn read<'r>(
 ) -> Found<'r> {
     let mut left = usize::try_from(request.max_bytes).unwrap_or(0).min(MAX_RESPONSE_BYTES);
     let count = request.topics.iter().map(|topic| topic.partitions.len()).sum();
-    let mut found = Found { partitions: Vec::with_capacity(count), hints: Vec::new(), bytes: 0, urgent: false };
+    let mut found = Found {
+        partitions: Vec::with_capacity(count),
+        hints: Vec::new(),
+        bytes: 0,
+        urgent: false,
+    };
     for asked in &request.topics {
         let topic = asked.topic(version);
         for part in &asked.partitions {
@@ -225,19 +241,24 @@ fn find<'t>(
 ) -> Result<&'t Arc<PartitionHandle>, Refusal> {
     let found = match topic {
         Topic::Name(name) => table.by_name(name).ok_or_else(|| broker.not_here(name, index)),
-        Topic::Id(id) => table.by_id(TopicId(id)).ok_or_else(|| broker.id_not_here(TopicId(id), index)),
+        Topic::Id(id) => table
+            .by_id(TopicId(id))
+            .ok_or_else(|| broker.id_not_here(TopicId(id), index)),
     };
     found?.led_partition(index)
 }
 
-fn take<'r>(
-    topic: Topic<'r>,
+fn take(
+    topic: Topic<'_>,
     index: i32,
     isolation_level: i8,
     read: ReadSlice,
-) -> Result<(FetchedPartition<'r, Records>, usize), Refusal> {
+) -> Result<(FetchedPartition<'_, Records>, usize), Refusal> {
     let records = Records::of(read.slice).map_err(|error| {
-        Refusal::new(ErrorCode::KafkaStorageError, format!("the records cannot be read: {error}"))
+        Refusal::new(
+            ErrorCode::KafkaStorageError,
+            format!("the records cannot be read: {error}"),
+        )
     })?;
     let bytes = records.as_ref().map_or(0, protocol::fetch::Payload::len);
     let fetched = FetchedPartition {
@@ -257,14 +278,19 @@ fn count_refused(broker: &BrokerContext, table: &TopicTable, topic: Topic<'_>) {
         Topic::Name(name) => table.by_name(name),
         Topic::Id(id) => table.by_id(TopicId(id)),
     };
-    let metrics =
-        known.map_or_else(|| broker.metrics.topics.unknown_topic(), |topic| Arc::clone(&topic.metrics));
+    let metrics = known.map_or_else(
+        || broker.metrics.topics.unknown_topic(),
+        |topic| Arc::clone(&topic.metrics),
+    );
     metrics.add(TopicCounter::FetchRequests, 1);
     metrics.add(TopicCounter::FailedFetchRequests, 1);
 }
 
 fn respond(reply: &ReplyTo, found: Found<'_>) -> Result<Response, EncodeError> {
     let endpoints: Vec<NodeEndpoint<'_>> = found.hints.iter().filter_map(LeaderHint::endpoint).collect();
-    let response = FetchResponse { node_endpoints: &endpoints, ..FetchResponse::default() };
+    let response = FetchResponse {
+        node_endpoints: &endpoints,
+        ..FetchResponse::default()
+    };
     records::response(reply, &response, found.partitions)
 }

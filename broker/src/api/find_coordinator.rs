@@ -12,9 +12,18 @@ pub(super) fn handle(call: &Call<'_>, responses: &mut Responses) -> Result<(), B
     let request: FindCoordinatorRequest = call.decode()?;
     // Version 4 asks for many keys and is answered per key; before, there is one of each.
     if call.version() >= 4 {
-        let coordinators =
-            request.coordinator_keys.iter().map(|key| find(call, request.key_type, key)).collect();
-        return call.answer(responses, &FindCoordinatorResponse { coordinators, ..FindCoordinatorResponse::default() });
+        let coordinators = request
+            .coordinator_keys
+            .iter()
+            .map(|key| find(call, request.key_type, key))
+            .collect();
+        return call.answer(
+            responses,
+            &FindCoordinatorResponse {
+                coordinators,
+                ..FindCoordinatorResponse::default()
+            },
+        );
     }
     let found = find(call, request.key_type, &request.key);
     let body = FindCoordinatorResponse {
@@ -40,7 +49,10 @@ fn find(call: &Call<'_>, key_type: i8, key: &str) -> Coordinator {
     };
     match found {
         Ok(found) => reachable(call, found.broker, key).unwrap_or_else(|| {
-            refused(ErrorCode::CoordinatorNotAvailable, "the coordinator is not reachable by this listener".to_owned())
+            refused(
+                ErrorCode::CoordinatorNotAvailable,
+                "the coordinator is not reachable by this listener".to_owned(),
+            )
         }),
         Err(error @ FindError::NotAvailable(_)) => refused(ErrorCode::CoordinatorNotAvailable, error.to_string()),
         Err(error) => refused(ErrorCode::InvalidRequest, error.to_string()),

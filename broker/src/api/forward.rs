@@ -20,7 +20,7 @@ const ANONYMOUS: &str = "User:ANONYMOUS";
 pub(super) struct Client {
     pub(super) listener: Arc<str>,
     host: Arc<str>,
-    client_id: String,
+    name: String,
 }
 
 impl Client {
@@ -28,7 +28,7 @@ impl Client {
         Self {
             listener: Arc::clone(&call.connection.listener),
             host: Arc::clone(&call.connection.host),
-            client_id: call.client_id.to_owned(),
+            name: call.client_id.to_owned(),
         }
     }
 }
@@ -46,7 +46,7 @@ pub(super) async fn forward(
         session,
         principal: ANONYMOUS.to_owned(),
         listener: client.listener.to_string(),
-        client_id: client.client_id.clone(),
+        client_id: client.name.clone(),
         client_host: client.host.to_string(),
         api_key: key.code(),
         api_version: version,
@@ -72,7 +72,15 @@ pub(super) async fn create_and_wait(broker: &BrokerContext, client: &Client, req
         tracing::error!(%error, "a request of our own cannot be encoded");
         return;
     }
-    let sent = forward(broker, client, ApiKey::CreateTopics, version, Bytes::from(body), METADATA_PATIENCE).await;
+    let sent = forward(
+        broker,
+        client,
+        ApiKey::CreateTopics,
+        version,
+        Bytes::from(body),
+        METADATA_PATIENCE,
+    )
+    .await;
     if let Ok(answer) = sent {
         wait_for_created(broker, version, &answer).await;
     }
@@ -84,11 +92,17 @@ pub(super) async fn wait_for_created(broker: &BrokerContext, version: i16, answe
         return;
     };
     let made = |error: i16| error == 0 || error == ErrorCode::TopicAlreadyExists.code();
-    let names: Vec<&str> =
-        answer.topics.iter().filter(|topic| made(topic.error_code)).map(|topic| topic.name.as_str()).collect();
+    let names: Vec<&str> = answer
+        .topics
+        .iter()
+        .filter(|topic| made(topic.error_code))
+        .map(|topic| topic.name.as_str())
+        .collect();
     let shown = broker
         .metadata
-        .wait_for(METADATA_PATIENCE, |image| names.iter().all(|name| image.topic_by_name(name).is_some()))
+        .wait_for(METADATA_PATIENCE, |image| {
+            names.iter().all(|name| image.topic_by_name(name).is_some())
+        })
         .await;
     if !shown {
         tracing::warn!(?names, "created topics have not arrived here yet");

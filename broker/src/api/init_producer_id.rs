@@ -43,7 +43,11 @@ pub(super) fn handle(call: &Call<'_>, responses: &mut Responses) -> Result<(), B
 }
 
 fn granted(id: ProducerId) -> InitProducerIdResponse {
-    InitProducerIdResponse { producer_id: id.0, producer_epoch: 0, ..InitProducerIdResponse::default() }
+    InitProducerIdResponse {
+        producer_id: id.0,
+        producer_epoch: 0,
+        ..InitProducerIdResponse::default()
+    }
 }
 
 fn refused(error: ErrorCode) -> InitProducerIdResponse {

@@ -34,10 +34,15 @@ pub(super) fn handle(call: &Call<'_>, responses: &mut Responses) -> Result<(), B
                     answer(call.version(), partition.partition_index, found)
                 })
                 .collect(),
-            ..ListOffsetsTopicResponse::default()
         })
         .collect();
-    call.answer(responses, &ListOffsetsResponse { topics, ..ListOffsetsResponse::default() })
+    call.answer(
+        responses,
+        &ListOffsetsResponse {
+            topics,
+            ..ListOffsetsResponse::default()
+        },
+    )
 }
 
 fn find(
@@ -49,7 +54,9 @@ fn find(
     let Some(topic) = table.by_name(name) else {
         return Err(broker.not_here(name, wanted.partition_index));
     };
-    topic.led_partition(wanted.partition_index)?.find_offset(wanted.timestamp, wanted.current_leader_epoch)
+    topic
+        .led_partition(wanted.partition_index)?
+        .find_offset(wanted.timestamp, wanted.current_leader_epoch)
 }
 
 fn answer(version: i16, index: i32, found: Result<FoundOffset, Refusal>) -> ListOffsetsPartitionResponse {
@@ -57,9 +64,7 @@ fn answer(version: i16, index: i32, found: Result<FoundOffset, Refusal>) -> List
         Ok(found) => (found, 0),
         Err(refusal) => {
             let code = match refusal.code {
-                ErrorCode::OffsetNotAvailable if version < KNOWS_OFFSET_NOT_AVAILABLE => {
-                    ErrorCode::LeaderNotAvailable
-                }
+                ErrorCode::OffsetNotAvailable if version < KNOWS_OFFSET_NOT_AVAILABLE => ErrorCode::LeaderNotAvailable,
                 code => code,
             };
             (FoundOffset::NONE, code.code())
@@ -70,7 +75,10 @@ fn answer(version: i16, index: i32, found: Result<FoundOffset, Refusal>) -> List
         error_code: error,
         timestamp: found.timestamp,
         offset: found.offset,
-        leader_epoch: if version >= HAS_LEADER_EPOCH { found.leader_epoch } else { -1 },
-        ..ListOffsetsPartitionResponse::default()
+        leader_epoch: if version >= HAS_LEADER_EPOCH {
+            found.leader_epoch
+        } else {
+            -1
+        },
     }
 }

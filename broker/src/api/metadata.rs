@@ -43,7 +43,15 @@ pub(super) fn handle(call: &Call<'_>, responses: &mut Responses) -> Result<(), B
             })
             .collect();
         // A client that is told "not yet" comes back after its backoff; waiting a moment here spares it that.
-        create_and_wait(&broker, &client, CreateTopicsRequest { topics, ..CreateTopicsRequest::default() }).await;
+        create_and_wait(
+            &broker,
+            &client,
+            CreateTopicsRequest {
+                topics,
+                ..CreateTopicsRequest::default()
+            },
+        )
+        .await;
         let body = respond(&broker, &client.listener, reply.version, &request);
         reply.answer_later(slot, &body);
     });
@@ -57,7 +65,11 @@ fn topics_to_create(broker: &BrokerContext, version: i16, request: &MetadataRequ
     if !(asked && allowed) {
         return Vec::new();
     }
-    let names = request.topics.iter().flatten().filter_map(|topic| topic.name.as_deref());
+    let names = request
+        .topics
+        .iter()
+        .flatten()
+        .filter_map(|topic| topic.name.as_deref());
     let mut missing: Vec<String> = names
         .filter(|name| image.topic_by_name(name).is_none())
         .filter(|name| TopicName::new(name).is_ok_and(|name| !name.is_internal()))
@@ -70,17 +82,35 @@ fn topics_to_create(broker: &BrokerContext, version: i16, request: &MetadataRequ
 
 fn respond(broker: &BrokerContext, listener: &str, version: i16, request: &MetadataRequest) -> MetadataResponse {
     let image = broker.metadata.image();
-    let brokers: Vec<ListedBroker> =
-        broker.brokers(&image, listener).into_iter().filter(|broker| !broker.fenced).collect();
-    let view = View { broker, image: &image, brokers: &brokers, operations: request.include_topic_authorized_operations };
+    let brokers: Vec<ListedBroker> = broker
+        .brokers(&image, listener)
+        .into_iter()
+        .filter(|broker| !broker.fenced)
+        .collect();
+    let view = View {
+        broker,
+        image: &image,
+        brokers: &brokers,
+        operations: request.include_topic_authorized_operations,
+    };
     let all = match &request.topics {
         None => true,
         Some(topics) => version == 0 && topics.is_empty(),
     };
     let topics = if all {
-        image.topic_ids().values().filter_map(|id| image.topic(*id)).map(|topic| view.topic(topic)).collect()
+        image
+            .topic_ids()
+            .values()
+            .filter_map(|id| image.topic(*id))
+            .map(|topic| view.topic(topic))
+            .collect()
     } else {
-        request.topics.iter().flatten().map(|wanted| view.wanted(version, wanted)).collect()
+        request
+            .topics
+            .iter()
+            .flatten()
+            .map(|wanted| view.wanted(version, wanted))
+            .collect()
     };
     MetadataResponse {
         brokers: brokers.iter().map(listed).collect(),
@@ -138,9 +168,11 @@ impl View<'_> {
             name: Some(topic.name.as_str().to_owned()),
             topic_id: topic.id.as_uuid(),
             is_internal: topic.name.is_internal(),
-            partitions: topic.indexed().map(|(index, partition)| self.partition(index, partition)).collect(),
+            partitions: topic
+                .indexed()
+                .map(|(index, partition)| self.partition(index, partition))
+                .collect(),
             topic_authorized_operations: self.topic_operations(),
-            ..MetadataResponseTopic::default()
         }
     }
 
@@ -161,8 +193,12 @@ impl View<'_> {
             leader_epoch: partition.leader_epoch.0,
             replica_nodes: partition.replicas.iter().map(|id| id.0).collect(),
             isr_nodes: partition.isr.iter().map(|id| id.0).collect(),
-            offline_replicas: partition.replicas.iter().map(|id| id.0).filter(|id| !reachable(*id)).collect(),
-            ..MetadataResponsePartition::default()
+            offline_replicas: partition
+                .replicas
+                .iter()
+                .map(|id| id.0)
+                .filter(|id| !reachable(*id))
+                .collect(),
         }
     }
 
@@ -177,6 +213,5 @@ fn listed(broker: &ListedBroker) -> MetadataResponseBroker {
         host: broker.host.clone(),
         port: i32::from(broker.port),
         rack: broker.rack.clone(),
-        ..MetadataResponseBroker::default()
     }
 }

@@ -71,7 +71,10 @@ pub(super) fn is_produce(peek: RequestPeek) -> bool {
 
 /// How many produce requests stand at the beginning of `frames`.
 pub(super) fn run_length(frames: &[Frame<'_>]) -> usize {
-    frames.iter().take_while(|frame| RequestPeek::decode(frame).is_ok_and(is_produce)).count()
+    frames
+        .iter()
+        .take_while(|frame| RequestPeek::decode(frame).is_ok_and(is_produce))
+        .count()
 }
 
 pub(super) fn handle(
@@ -107,7 +110,11 @@ fn read<'f, 't>(
     let api = ApiKey::Produce.api();
     let (header, at) = RequestHeader::decode(frame)?;
     let version = header.api_version;
-    let reply = ReplyTo { api, version, correlation_id: header.correlation_id };
+    let reply = ReplyTo {
+        api,
+        version,
+        correlation_id: header.correlation_id,
+    };
     let request = ProduceRequest::decode(frame.get_mut(at..).unwrap_or_default(), version)?;
     broker.metrics.count_request(ApiKey::Produce, version);
     let acks = match request.acks {
@@ -134,7 +141,11 @@ fn read<'f, 't>(
         }
         entries.push(entry);
     }
-    requests.push(Produced { reply, acks, end: entries.len() });
+    requests.push(Produced {
+        reply,
+        acks,
+        end: entries.len(),
+    });
     Ok(())
 }
 
@@ -150,7 +161,12 @@ fn check<'t>(
     if acks == Acks::Invalid {
         return Err(Refusal::new(ErrorCode::InvalidRequiredAcks, "acks is 0, 1 or -1 (all)"));
     }
-    let attributes = entry.batch.as_ref().and_then(|batch| batch.get(ATTRIBUTES)).copied().unwrap_or_default();
+    let attributes = entry
+        .batch
+        .as_ref()
+        .and_then(|batch| batch.get(ATTRIBUTES))
+        .copied()
+        .unwrap_or_default();
     if transactional || attributes & TRANSACTIONAL != 0 {
         let message = "transactions are not served by this version of Barnabas";
         return Err(Refusal::new(ErrorCode::InvalidTxnState, message));
@@ -164,7 +180,9 @@ fn check<'t>(
     }
     let topic = match entry.topic {
         Topic::Name(name) => table.by_name(name).ok_or_else(|| broker.not_here(name, entry.index)),
-        Topic::Id(id) => table.by_id(TopicId(id)).ok_or_else(|| broker.id_not_here(TopicId(id), entry.index)),
+        Topic::Id(id) => table
+            .by_id(TopicId(id))
+            .ok_or_else(|| broker.id_not_here(TopicId(id), entry.index)),
     };
     Ok(topic?.led_partition(entry.index)?)
 }
@@ -207,7 +225,10 @@ fn count(partition: &PartitionHandle, bytes: usize, outcome: &Result<AppendInfo,
         Ok(info) if info.duplicate => {}
         Ok(info) => {
             metrics.add(TopicCounter::BytesIn, bytes as u64);
-            metrics.add(TopicCounter::MessagesIn, (info.last_offset - info.base_offset + 1) as u64);
+            metrics.add(
+                TopicCounter::MessagesIn,
+                (info.last_offset - info.base_offset + 1) as u64,
+            );
         }
         Err(_) => {
             metrics.add(TopicCounter::FailedProduceRequests, 1);
@@ -244,8 +265,16 @@ fn answer(
         partitions.extend(entries.iter().map(|entry| produced(entry, &hints)));
         let mut written: Result<(), EncodeError> = Ok(());
         responses.push_with(|bytes| {
-            put_response_header(bytes, request.reply.api, request.reply.version, request.reply.correlation_id);
-            let response = ProduceResponse { throttle_time_ms: 0, node_endpoints: &endpoints };
+            put_response_header(
+                bytes,
+                request.reply.api,
+                request.reply.version,
+                request.reply.correlation_id,
+            );
+            let response = ProduceResponse {
+                throttle_time_ms: 0,
+                node_endpoints: &endpoints,
+            };
             written = response.encode(bytes, request.reply.version, &partitions);
         });
         written?;
@@ -261,7 +290,10 @@ fn produced<'a>(entry: &'a Entry<'_, '_>, hints: &'a [LeaderHint]) -> ProducedPa
         },
         Err(refusal) => ProducedPartition {
             error_message: Some(&refusal.message),
-            current_leader: hints.iter().find(|hint| hint.is_for(entry.topic, entry.index)).map(LeaderHint::leader),
+            current_leader: hints
+                .iter()
+                .find(|hint| hint.is_for(entry.topic, entry.index))
+                .map(LeaderHint::leader),
             ..ProducedPartition::refused(entry.topic, entry.index, refusal.code)
         },
     }
@@ -271,11 +303,19 @@ fn produced<'a>(entry: &'a Entry<'_, '_>, hints: &'a [LeaderHint]) -> ProducedPa
 fn hints(broker: &BrokerContext, listener: &str, entries: &[Entry<'_, '_>]) -> Vec<LeaderHint> {
     entries
         .iter()
-        .filter(|entry| entry.outcome.as_ref().is_err_and(|refusal| refusal.code == ErrorCode::NotLeaderOrFollower))
+        .filter(|entry| {
+            entry
+                .outcome
+                .as_ref()
+                .is_err_and(|refusal| refusal.code == ErrorCode::NotLeaderOrFollower)
+        })
         .filter_map(|entry| broker.leader_hint(entry.topic, entry.index, listener))
         .collect()
 }
 
 fn unanswered() -> Refusal {
-    Refusal { code: ErrorCode::NotLeaderOrFollower, message: String::new() }
+    Refusal {
+        code: ErrorCode::NotLeaderOrFollower,
+        message: String::new(),
+    }
 }

@@ -22,8 +22,12 @@ pub(super) struct Client {
 impl Client {
     /// Tries every address of the name. Calls on the connection take no longer than until `until`.
     pub(super) fn connect(address: &str, until: Instant) -> anyhow::Result<Self> {
-        let patience = until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-        let addresses = address.to_socket_addrs().with_context(|| format!("{address} does not resolve"))?;
+        let patience = until
+            .saturating_duration_since(Instant::now())
+            .max(Duration::from_millis(1));
+        let addresses = address
+            .to_socket_addrs()
+            .with_context(|| format!("{address} does not resolve"))?;
         let mut last = None;
         for target in addresses {
             match TcpStream::connect_timeout(&target, patience.min(Duration::from_secs(5))) {
@@ -31,7 +35,10 @@ impl Client {
                     stream.set_nodelay(true)?;
                     stream.set_read_timeout(Some(patience))?;
                     stream.set_write_timeout(Some(patience))?;
-                    return Ok(Self { stream, correlation_id: 0 });
+                    return Ok(Self {
+                        stream,
+                        correlation_id: 0,
+                    });
                 }
                 Err(error) => last = Some(error),
             }
@@ -56,11 +63,17 @@ impl Client {
         request.encode(&mut frame, version)?;
         let length = u32::try_from(frame.len() - 4).context("the request is too long")?;
         frame.splice(..4, length.to_be_bytes());
-        self.stream.write_all(&frame).with_context(|| format!("{}: cannot send", R::KEY))?;
+        self.stream
+            .write_all(&frame)
+            .with_context(|| format!("{}: cannot send", R::KEY))?;
 
         let answer = self.read_frame().with_context(|| format!("{}: no answer", R::KEY))?;
         let (correlation_id, body) = decode_response_header(&answer, R::KEY.api(), version)?;
-        ensure!(correlation_id == self.correlation_id, "{}: the answer is for another request", R::KEY);
+        ensure!(
+            correlation_id == self.correlation_id,
+            "{}: the answer is for another request",
+            R::KEY
+        );
         let mut reader = Reader::new(answer.get(body..).unwrap_or_default());
         Ok(R::Response::decode(&mut reader, version)?)
     }

@@ -20,7 +20,10 @@ impl<F: Fn() -> Vec<MetricFamily> + Send + Sync> Collector for Computed<F> {
 
     fn collect(&self) -> Vec<MetricFamily> {
         // A family without a series is an error to the encoder.
-        (self.families)().into_iter().filter(|family| !family.get_metric().is_empty()).collect()
+        (self.families)()
+            .into_iter()
+            .filter(|family| !family.get_metric().is_empty())
+            .collect()
     }
 }
 
@@ -30,7 +33,12 @@ pub(crate) fn register(
     name: &str,
     families: impl Fn() -> Vec<MetricFamily> + Send + Sync + 'static,
 ) -> Result<(), Error> {
-    let desc = Desc::new(name.to_owned(), "computed when scraped".to_owned(), Vec::new(), HashMap::new())?;
+    let desc = Desc::new(
+        name.to_owned(),
+        "computed when scraped".to_owned(),
+        Vec::new(),
+        HashMap::new(),
+    )?;
     registry.register(Box::new(Computed { desc, families }))
 }
 

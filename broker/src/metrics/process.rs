@@ -14,21 +14,42 @@ pub(super) fn families() -> Vec<MetricFamily> {
     let mut families = Vec::new();
     if let Some(fields) = stat_fields() {
         // Fields after the command, counted from 0: utime 11, stime 12, threads 17, start time 19, vsize 20.
-        let number = |index: usize| fields.get(index).and_then(|text| text.parse::<f64>().ok()).unwrap_or(0.0);
+        let number = |index: usize| {
+            fields
+                .get(index)
+                .and_then(|text| text.parse::<f64>().ok())
+                .unwrap_or(0.0)
+        };
         let cpu = (number(11) + number(12)) / TICKS_PER_SECOND;
-        families.push(counters("process_cpu_seconds_total", "User and system time used", one(cpu)));
+        families.push(counters(
+            "process_cpu_seconds_total",
+            "User and system time used",
+            one(cpu),
+        ));
         families.push(gauges("process_threads", "Threads", one(number(17))));
-        families.push(gauges("process_virtual_memory_bytes", "Virtual memory", one(number(20))));
+        families.push(gauges(
+            "process_virtual_memory_bytes",
+            "Virtual memory",
+            one(number(20)),
+        ));
         if let Some(boot) = boot_time() {
             let started = boot + number(19) / TICKS_PER_SECOND;
-            families.push(gauges("process_start_time_seconds", "Unix time of the start", one(started)));
+            families.push(gauges(
+                "process_start_time_seconds",
+                "Unix time of the start",
+                one(started),
+            ));
         }
     }
     if let Some(bytes) = resident_bytes() {
         families.push(gauges("process_resident_memory_bytes", "Resident memory", one(bytes)));
     }
     if let Ok(entries) = fs::read_dir("/proc/self/fd") {
-        families.push(gauges("process_open_fds", "Open file descriptors", one(entries.count() as f64)));
+        families.push(gauges(
+            "process_open_fds",
+            "Open file descriptors",
+            one(entries.count() as f64),
+        ));
     }
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     let limit = limit.map_or(f64::INFINITY, |limit| limit as f64);
@@ -53,5 +74,9 @@ fn resident_bytes() -> Option<f64> {
 
 fn boot_time() -> Option<f64> {
     let stat = fs::read_to_string("/proc/stat").ok()?;
-    stat.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()
+    stat.lines()
+        .find_map(|line| line.strip_prefix("btime "))?
+        .trim()
+        .parse()
+        .ok()
 }

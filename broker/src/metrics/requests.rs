@@ -20,13 +20,18 @@ pub(super) struct RequestCounters {
 
 impl Default for RequestCounters {
     fn default() -> Self {
-        Self { counts: TABLE.iter().map(|_| [const { AtomicU64::new(0) }; VERSIONS]).collect() }
+        Self {
+            counts: TABLE.iter().map(|_| [const { AtomicU64::new(0) }; VERSIONS]).collect(),
+        }
     }
 }
 
 impl RequestCounters {
     pub(super) fn count(&self, key: ApiKey, version: i16) {
-        let row = TABLE.iter().position(|api| api.key == key).and_then(|at| self.counts.get(at));
+        let row = TABLE
+            .iter()
+            .position(|api| api.key == key)
+            .and_then(|at| self.counts.get(at));
         let cell = row.and_then(|row| row.get(usize::try_from(version).ok()?));
         if let Some(cell) = cell {
             cell.fetch_add(1, Ordering::Relaxed);
@@ -42,6 +47,10 @@ impl RequestCounters {
                 (value > 0).then(|| (labels(), value as f64))
             })
         });
-        counters("kafka_network_requestmetrics_requests_total", "Requests received, by API and version", series)
+        counters(
+            "kafka_network_requestmetrics_requests_total",
+            "Requests received, by API and version",
+            series,
+        )
     }
 }

@@ -27,7 +27,11 @@ pub struct FoundOffset {
 
 impl FoundOffset {
     /// There is no such record.
-    pub const NONE: Self = Self { timestamp: -1, offset: -1, leader_epoch: -1 };
+    pub const NONE: Self = Self {
+        timestamp: -1,
+        offset: -1,
+        leader_epoch: -1,
+    };
 }
 
 impl PartitionHandle {

@@ -21,7 +21,9 @@ impl ReplicaManager {
     /// Writes recovery points, log start offsets and high watermarks of all open partitions.
     pub fn write_checkpoints(&self) {
         let table = self.table.load_full();
-        let points = table.partitions().filter_map(|p| p.checkpoint().map(|point| (name_of(p), point)));
+        let points = table
+            .partitions()
+            .filter_map(|p| p.checkpoint().map(|point| (name_of(p), point)));
         if let Err(error) = self.write(points.collect()) {
             // The old checkpoints still hold: a restart only has more to read again.
             tracing::error!(%error, "checkpoints cannot be written");
@@ -53,25 +55,37 @@ impl ReplicaManager {
         }
     }
 
-    /// Takes a partition out of all checkpoints, before its directory gets another name: the next log of that name must
+    /// Takes partitions out of all checkpoints, before their directories get other names: the next log of that name must
     /// not inherit them.
-    pub(super) fn forget_offsets(&self, name: &TopicPartition) -> Result<(), LogError> {
-        {
+    pub(super) fn forget_offsets(&self, names: &[TopicPartition]) -> Result<(), LogError> {
+        let listed = {
             let mut left = self.left.lock();
-            let listed = left.recovery_points.remove(name).is_some()
-                | left.log_start_offsets.remove(name).is_some()
-                | left.high_watermarks.remove(name).is_some();
-            if !listed {
-                return Ok(());
+            let LastLife {
+                recovery_points,
+                log_start_offsets,
+                high_watermarks,
+                ..
+            } = &mut *left;
+            let mut listed = false;
+            for offsets in [recovery_points, log_start_offsets, high_watermarks] {
+                for name in names {
+                    listed |= offsets.remove(name).is_some();
+                }
             }
-        }
-        self.write(Vec::new())
+            listed
+        };
+        if listed { self.write(Vec::new()) } else { Ok(()) }
     }
 
     /// Partitions that are not open keep what the last life said of them.
     fn write(&self, points: Vec<(TopicPartition, CheckpointOffsets)>) -> Result<(), LogError> {
         let mut left = self.left.lock();
-        let LastLife { recovery_points, log_start_offsets, high_watermarks, .. } = &mut *left;
+        let LastLife {
+            recovery_points,
+            log_start_offsets,
+            high_watermarks,
+            ..
+        } = &mut *left;
         for (name, point) in points {
             recovery_points.insert(name.clone(), point.recovery_point);
             if point.log_start_offset > 0 {
@@ -89,5 +103,8 @@ impl ReplicaManager {
 }
 
 pub(super) fn name_of(partition: &PartitionHandle) -> TopicPartition {
-    TopicPartition { topic: partition.topic.clone(), partition: partition.index }
+    TopicPartition {
+        topic: partition.topic.clone(),
+        partition: partition.index,
+    }
 }

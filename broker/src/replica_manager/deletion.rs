@@ -20,7 +20,7 @@ const DEFAULT_DELAY_MS: i64 = 60_000;
 #[derive(Debug, Default)]
 pub(super) struct Deletions {
     /// Removed topics with renamed directories, and when those are purged.
-    due: BTreeMap<TopicId, i64>,
+    pub(super) due: BTreeMap<TopicId, i64>,
     /// Strangers told about, so that each is told once.
     reported: BTreeSet<TopicPartition>,
     /// [`ReplicaManager::sweep`] has gone through what a former run left.
@@ -41,9 +41,13 @@ impl ReplicaManager {
             return;
         }
         let delay = image.topic_config(&gone.image).file_delete_delay_ms;
-        for partition in gone.partitions.iter().flatten() {
-            self.delete(&name_of(partition), gone.id, delay);
-        }
+        let names: Vec<TopicPartition> = gone
+            .partitions
+            .iter()
+            .flatten()
+            .map(|partition| name_of(partition))
+            .collect();
+        self.delete(&names, gone.id, delay);
     }
 
     /// Looks through the directory for what a former run left: removed topics are deleted, strangers kept and told.
@@ -51,7 +55,10 @@ impl ReplicaManager {
         if self.deletion.lock().swept {
             return;
         }
-        let found = self.log_dir.purge_deleted(|_| true).and_then(|_| self.log_dir.partitions());
+        let found = self
+            .log_dir
+            .purge_deleted(|_| true)
+            .and_then(|_| self.log_dir.partitions());
         let found = match found {
             Ok(found) => found,
             Err(error) => {
@@ -62,7 +69,7 @@ impl ReplicaManager {
         for (name, id) in found {
             match id {
                 Some(id) if image.topic(id).is_some() => {}
-                Some(id) if image.tombstones().contains_key(&id) => self.delete(&name, id, DEFAULT_DELAY_MS),
+                Some(id) if image.tombstones().contains_key(&id) => self.delete(&[name], id, DEFAULT_DELAY_MS),
                 id => {
                     if self.deletion.lock().reported.insert(name.clone()) {
                         let topic_id = id.map_or_else(|| "unknown".to_owned(), |id| id.to_string());
@@ -79,7 +86,12 @@ impl ReplicaManager {
         let now = now_ms();
         let due: Vec<TopicId> = {
             let deletion = self.deletion.lock();
-            deletion.due.iter().filter(|(_, at)| **at <= now).map(|(id, _)| *id).collect()
+            deletion
+                .due
+                .iter()
+                .filter(|(_, at)| **at <= now)
+                .map(|(id, _)| *id)
+                .collect()
         };
         if due.is_empty() {
             return;
@@ -102,17 +114,26 @@ impl ReplicaManager {
         if !deletion.swept {
             return Vec::new();
         }
-        image.tombstones().keys().filter(|id| !deletion.due.contains_key(id)).copied().collect()
+        image
+            .tombstones()
+            .keys()
+            .filter(|id| !deletion.due.contains_key(id))
+            .copied()
+            .collect()
     }
 
-    fn delete(&self, name: &TopicPartition, id: TopicId, delay_ms: i64) {
-        match self.forget_offsets(name).and_then(|()| self.log_dir.delete(name, id)) {
-            Ok(_) => {
-                let due = now_ms().saturating_add(delay_ms);
-                self.deletion.lock().due.insert(id, due);
-                tracing::info!(topic_partition = %name, topic_id = %id, delay_ms, "removed topic: its data is purged after the delay");
+    fn delete(&self, names: &[TopicPartition], id: TopicId, delay_ms: i64) {
+        let deleted = self.forget_offsets(names).and_then(|()| {
+            names
+                .iter()
+                .try_for_each(|name| self.log_dir.delete(name, id).map(drop))
+        });
+        match deleted {
+            Ok(()) => {
+                self.deletion.lock().due.insert(id, now_ms().saturating_add(delay_ms));
+                tracing::info!(topic_id = %id, partitions = names.len(), delay_ms, "removed topic: its data is purged after the delay");
             }
-            Err(error) => tracing::error!(topic_partition = %name, %error, "removed topic: its data stays"),
+            Err(error) => tracing::error!(topic_id = %id, %error, "removed topic: its data stays"),
         }
     }
 }

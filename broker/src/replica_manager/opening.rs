@@ -57,7 +57,9 @@ impl ReplicaManager {
             });
         }
         for (at, handle) in self.open_all(image, &handles, &wanted) {
-            let place = usize::try_from(handle.index.0).ok().and_then(|index| handles[at].partitions.get_mut(index));
+            let place = usize::try_from(handle.index.0)
+                .ok()
+                .and_then(|index| handles[at].partitions.get_mut(index));
             if let Some(place) = place {
                 *place = Some(Arc::new(handle));
             }
@@ -75,7 +77,10 @@ impl ReplicaManager {
             let topic = opening.topic;
             let log = self.open_log(image, topic, opening.index);
             let metrics = Arc::clone(&handles[*at].metrics);
-            (*at, PartitionHandle::new(topic.name.clone(), topic.id, opening.index, metrics, log))
+            (
+                *at,
+                PartitionHandle::new(topic.name.clone(), topic.id, opening.index, metrics, log),
+            )
         };
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let threads = (wanted.len() / PARTITIONS_PER_THREAD).min(MOST_THREADS).min(cores * 2);
@@ -103,7 +108,10 @@ impl ReplicaManager {
         topic: &TopicImage,
         index: PartitionIndex,
     ) -> Result<PartitionLog<FsDir>, LogError> {
-        let name = TopicPartition { topic: topic.name.clone(), partition: index };
+        let name = TopicPartition {
+            topic: topic.name.clone(),
+            partition: index,
+        };
         let config = log_config(image, topic);
         let open = || {
             let state = self.open_state(&name);
@@ -113,7 +121,7 @@ impl ReplicaManager {
             // METADATA 25: a directory of the same name and another topic id is renamed aside and opened by nobody.
             Err(LogError::OtherTopicId { found, .. }) => {
                 tracing::warn!(topic_partition = %name, topic_id = %topic.id, found = %found, "directory of another topic of that name is set aside");
-                self.forget_offsets(&name)?;
+                self.forget_offsets(std::slice::from_ref(&name))?;
                 self.log_dir.set_aside(&name, Some(TopicId(found)))?;
                 open()
             }

@@ -125,11 +125,7 @@ mod tests {
             match ids.next_id() {
                 NextId::Id { id, fetch } => {
                     if fetch {
-                        assert_eq!(
-                            seen.len() % 4,
-                            1,
-                            "asked when the second of four was handed out"
-                        );
+                        assert_eq!(seen.len() % 4, 1, "asked when the second of four was handed out");
                         fetches += 1;
                         ids.install(block(fetches * 100, 4));
                     }

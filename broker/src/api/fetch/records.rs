@@ -28,7 +28,9 @@ pub(super) enum Records {
 impl Records {
     /// Of what the log found; `None` if that is nothing.
     pub(super) fn of(slice: LogSlice<FsDir>) -> io::Result<Option<Self>> {
-        let LogSlice { file, position, len, .. } = slice;
+        let LogSlice {
+            file, position, len, ..
+        } = slice;
         let Some(file) = file.filter(|_| len > 0) else {
             return Ok(None);
         };
@@ -62,7 +64,11 @@ pub(super) fn response(
         let bytes = match piece {
             fetch::Chunk::Inline(bytes) | fetch::Chunk::Records(Records::Read(bytes)) => bytes,
             fetch::Chunk::Records(Records::InFile { file, position, len }) => {
-                chunks.push(Chunk::File { file, offset: position, len: len as u64 });
+                chunks.push(Chunk::File {
+                    file,
+                    offset: position,
+                    len: len as u64,
+                });
                 continue;
             }
         };

@@ -1,0 +1,211 @@
+use std::collections::BTreeMap;
+use std::fs;
+
+use model::record::{
+    BrokerRegistered, BrokerUnfenced, ClusterFormatted, ControllerElected, TopicCreated, TopicRemoved,
+};
+use model::{Assignment, BrokerEpoch, ControllerEpoch, DirectoryId, IncarnationId, Lineage, Nonce, Record};
+use prometheus::Registry;
+
+use super::*;
+
+const LOCAL: BrokerId = BrokerId(0);
+const OTHER: BrokerId = BrokerId(1);
+
+/// A cluster of two unfenced brokers without topics.
+fn cluster() -> MetadataImage {
+    let mut image = MetadataImage::empty();
+    let mut add = |record: Record| {
+        image.append(record).expect("applies");
+    };
+    add(ClusterFormatted {
+        cluster_id: "AAAAAAAAAAAAAAAAAAAAAQ".parse().expect("22 characters"),
+        lineage: Lineage::from_random([1; 16]),
+        features: [("barnabas.version".to_owned(), 1)].into(),
+    }
+    .into());
+    let nonce = Nonce::from_random([2; 16]);
+    add(ControllerElected {
+        epoch: ControllerEpoch(1),
+        nonce,
+        holder: "test".to_owned(),
+    }
+    .into());
+    for (at, id) in [(2, LOCAL), (4, OTHER)] {
+        add(BrokerRegistered {
+            id,
+            incarnation: IncarnationId::from_random([3; 16]),
+            directory_id: DirectoryId::from_random([id.0 as u8; 16]),
+            pod_uid: None,
+            boot_id: None,
+            endpoints: Vec::new(),
+            rack: None,
+            features: [("barnabas.version".to_owned(), model::FeatureRange { min: 1, max: 1 })].into(),
+            clean: true,
+        }
+        .into());
+        add(BrokerUnfenced {
+            id,
+            epoch: BrokerEpoch(at),
+        }
+        .into());
+    }
+    image
+}
+
+fn create(image: &mut MetadataImage, name: &str, id: u8, replicas: &[BrokerId]) -> TopicId {
+    let id = TopicId::from_random([id; 16]);
+    let assignment = Assignment {
+        replication_factor: replicas.len() as u16,
+        replicas: replicas.to_vec(),
+    };
+    let name = TopicName::new(name).expect("legal");
+    image
+        .append(
+            TopicCreated {
+                id,
+                name,
+                assignment,
+                config: BTreeMap::new(),
+            }
+            .into(),
+        )
+        .expect("applies");
+    id
+}
+
+fn manager(path: &std::path::Path) -> ReplicaManager {
+    let (log_dir, left) = LogDir::open(FsDir::new(path)).expect("opens");
+    let metrics = BrokerMetrics::new(Registry::new()).expect("registers");
+    ReplicaManager::new(LOCAL, log_dir, left, metrics, Arc::default())
+}
+
+fn leads(manager: &ReplicaManager, topic: &str) -> bool {
+    manager
+        .topics()
+        .by_name(topic)
+        .and_then(|topic| topic.partition(0)?.leader_epoch())
+        .is_some()
+}
+
+fn names(path: &std::path::Path) -> Vec<String> {
+    let entries = fs::read_dir(path).expect("lists");
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.expect("entry").file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn rule_18_before_registration_only_sole_replicas_are_led() {
+    let temp = tempfile::tempdir().expect("temp");
+    let mut image = cluster();
+    create(&mut image, "mine", 10, &[LOCAL]);
+    create(&mut image, "ours", 11, &[LOCAL, OTHER]);
+    create(&mut image, "theirs", 12, &[OTHER]);
+    let manager = manager(temp.path());
+    manager.apply(&image, Leading::SoleReplica);
+    assert!(leads(&manager, "mine"));
+    assert!(!leads(&manager, "ours"));
+    assert!(manager.topics().by_name("theirs").is_none());
+    manager.apply(&image, Leading::AsRegistered);
+    assert!(leads(&manager, "ours"));
+}
+
+#[test]
+fn rule_06_whoever_differs_leads_nothing_until_the_next_image() {
+    let temp = tempfile::tempdir().expect("temp");
+    let mut image = cluster();
+    create(&mut image, "mine", 10, &[LOCAL]);
+    let manager = manager(temp.path());
+    manager.apply(&image, Leading::AsRegistered);
+    manager.resign_all();
+    assert!(!leads(&manager, "mine"));
+    manager.apply(&image, Leading::AsRegistered);
+    assert!(leads(&manager, "mine"));
+}
+
+#[test]
+fn rule_25_data_goes_only_by_a_tombstone_and_the_purge_is_reported_afterwards() {
+    let temp = tempfile::tempdir().expect("temp");
+    let mut image = cluster();
+    let id = create(&mut image, "t", 10, &[LOCAL]);
+    let manager = manager(temp.path());
+    manager.apply(&image, Leading::AsRegistered);
+    manager.sweep(&image);
+    image.append(TopicRemoved { id }.into()).expect("applies");
+    manager.apply(&image, Leading::AsRegistered);
+    assert!(manager.topics().by_name("t").is_none());
+    assert!(
+        names(temp.path())
+            .iter()
+            .any(|name| name.starts_with("t-0.") && name.ends_with("-delete"))
+    );
+    assert_eq!(manager.purged(&image), [], "file.delete.delay.ms is not over");
+    manager.deletion.lock().due.values_mut().for_each(|at| *at = 0);
+    manager.purge_due();
+    assert!(!names(temp.path()).iter().any(|name| name.starts_with("t-0")));
+    assert_eq!(manager.purged(&image), [id]);
+}
+
+#[test]
+fn rule_25_a_directory_of_an_unknown_topic_is_kept_and_opened_by_nobody() {
+    let temp = tempfile::tempdir().expect("temp");
+    let mut image = cluster();
+    create(&mut image, "t", 10, &[LOCAL]);
+    manager(temp.path()).apply(&image, Leading::AsRegistered);
+    // The same volume under metadata that has never heard of the topic.
+    let manager = manager(temp.path());
+    manager.apply(&cluster(), Leading::AsRegistered);
+    manager.sweep(&cluster());
+    manager.purge_due();
+    assert!(manager.topics().by_name("t").is_none());
+    assert!(names(temp.path()).contains(&"t-0".to_owned()));
+}
+
+#[test]
+fn rule_25_a_tombstone_that_came_while_the_broker_was_down_is_obeyed_at_the_start() {
+    let temp = tempfile::tempdir().expect("temp");
+    let mut image = cluster();
+    let id = create(&mut image, "t", 10, &[LOCAL]);
+    manager(temp.path()).apply(&image, Leading::AsRegistered);
+    image.append(TopicRemoved { id }.into()).expect("applies");
+    let manager = manager(temp.path());
+    manager.apply(&image, Leading::AsRegistered);
+    assert_eq!(manager.purged(&image), [], "nobody has looked yet");
+    manager.sweep(&image);
+    assert!(!names(temp.path()).contains(&"t-0".to_owned()));
+}
+
+#[test]
+fn rule_25_a_directory_of_another_topic_of_that_name_is_renamed_aside() {
+    let temp = tempfile::tempdir().expect("temp");
+    let mut image = cluster();
+    let old = create(&mut image, "t", 10, &[LOCAL]);
+    manager(temp.path()).apply(&image, Leading::AsRegistered);
+    let mut image = cluster();
+    let new = create(&mut image, "t", 20, &[LOCAL]);
+    let manager = manager(temp.path());
+    manager.apply(&image, Leading::AsRegistered);
+    assert!(leads(&manager, "t"));
+    assert_eq!(manager.topics().by_name("t").map(|topic| topic.id), Some(new));
+    assert!(
+        names(temp.path()).contains(&format!("t-0.{old}-stray")),
+        "{:?}",
+        names(temp.path())
+    );
+}
+
+#[test]
+fn a_clean_stop_leaves_a_mark_with_the_broker_epoch_and_what_was_known() {
+    let temp = tempfile::tempdir().expect("temp");
+    let mut image = cluster();
+    create(&mut image, "t", 10, &[LOCAL]);
+    let first = manager(temp.path());
+    first.apply(&image, Leading::AsRegistered);
+    first.close(Some(BrokerEpoch(7)));
+    let (_, left) = LogDir::open(FsDir::new(temp.path())).expect("opens");
+    assert_eq!(left.clean_shutdown, Some(BrokerEpoch(7)));
+    assert_eq!(left.recovery_points.len(), 1);
+}
