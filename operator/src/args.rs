@@ -105,6 +105,10 @@ pub struct CleanupArgs {
     )]
     pub deployment: String,
 
+    /// The one namespace whose Topics are let go. [default: all namespaces]
+    #[arg(long, env = "BARNABAS_WATCH_NAMESPACE", value_name = "NAMESPACE")]
+    pub watch_namespace: Option<String>,
+
     /// What is logged.
     #[arg(long, env = "BARNABAS_LOG", value_name = "FILTER", default_value = "info")]
     pub log: String,

@@ -11,6 +11,7 @@ use tracing::info;
 
 use crate::args::CleanupArgs;
 use crate::error::{OperatorError, is_not_found};
+use crate::watches::within;
 
 /// Replicas get this long to end.
 const TRIES: usize = 120;
@@ -28,7 +29,7 @@ pub async fn cleanup(args: &CleanupArgs) -> Result<(), OperatorError> {
         Err(error) if is_not_found(&error) => {}
         Err(error) => return Err(error.into()),
     }
-    let all: Api<Topic> = Api::all(client.clone());
+    let all: Api<Topic> = within(&client, args.watch_namespace.as_deref());
     for topic in all.list(&ListParams::default()).await? {
         let mut finalizers = topic.metadata.finalizers.clone().unwrap_or_default();
         if !finalizers.iter().any(|finalizer| finalizer == TOPIC_FINALIZER) {

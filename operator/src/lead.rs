@@ -27,6 +27,8 @@ use crate::names::ClusterNames;
 use crate::store::KubernetesStore;
 use crate::topic;
 
+/// How long a replica lets others go first, for each cluster that it leads.
+const YIELD: Duration = Duration::from_millis(100);
 /// Between two tries to lead.
 const RETRY: Duration = Duration::from_secs(2);
 /// A new topic waits this long for brokers that are still starting.
@@ -35,6 +37,8 @@ const PLACEMENT_PATIENCE: Duration = Duration::from_mins(1);
 /// Stands for the cluster until `stop`, and leads it while elected.
 pub async fn stand(context: Context, cluster: Arc<Cluster>, names: ClusterNames, stop: CancellationToken) {
     let (leads, elected) = watch::channel(false);
+    // Who leads much already lets others go first, so that clusters spread over the replicas.
+    tokio::time::sleep(YIELD.saturating_mul(context.seats.count())).await;
     let election = Election::new(
         context.client.clone(),
         context.watches.clone(),

@@ -42,6 +42,11 @@ impl Seats {
             .remove(cluster);
     }
 
+    /// How many clusters this replica decides for.
+    pub fn count(&self) -> u32 {
+        u32::try_from(self.taken.read().unwrap_or_else(PoisonError::into_inner).len()).unwrap_or(u32::MAX)
+    }
+
     fn hint(&self, cluster: &ClusterRef) -> Option<String> {
         let names = ClusterNames::new(&cluster.namespace, &cluster.name);
         let lease = self.watches.lease(&names.namespace, &names.controller_lease())?;

@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crds::{CLUSTER_LABEL, Cluster, Topic};
 use futures::StreamExt as _;
@@ -11,6 +12,7 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
 use kube::runtime::reflector::{ObjectRef, Store, store};
+use kube::runtime::utils::{Backoff, ResetTimerBackoff};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
@@ -125,6 +127,36 @@ impl Watches {
     }
 }
 
+/// A broken watch is tried again soon: after an outage of the API server the first Topic should not wait long.
+struct Patience(Duration);
+
+impl Patience {
+    const FIRST: Duration = Duration::from_millis(200);
+    const LONGEST: Duration = Duration::from_secs(3);
+    /// A watch that lived so long was a good one.
+    const GOOD: Duration = Duration::from_secs(30);
+
+    fn fresh() -> ResetTimerBackoff<Self> {
+        ResetTimerBackoff::new(Self(Self::FIRST), Self::GOOD)
+    }
+}
+
+impl Iterator for Patience {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let wait = self.0;
+        self.0 = (wait * 2).min(Self::LONGEST);
+        Some(wait)
+    }
+}
+
+impl Backoff for Patience {
+    fn reset(&mut self) {
+        self.0 = Self::FIRST;
+    }
+}
+
 /// Names of a Cluster's objects.
 pub fn cluster_names(cluster: &Cluster) -> ClusterNames {
     ClusterNames::new(&cluster.namespace().unwrap_or_default(), &cluster.name_any())
@@ -177,7 +209,7 @@ where
     let (reader, writer) = store();
     let restarts = metrics.watch_restarts.with_label_values(&[K::kind(&()).as_ref()]);
     let api: Api<K> = within(scope.client, scope.namespace);
-    let stream = watcher(api, config).default_backoff().reflect(writer);
+    let stream = watcher(api, config).backoff(Patience::fresh()).reflect(writer);
     tasks.spawn(async move {
         let mut stream = std::pin::pin!(stream);
         while let Some(event) = stream.next().await {
