@@ -197,13 +197,15 @@ fn take_clean<D: Dir>(
     let is_empty = segments
         .first()
         .is_some_and(|first| first.base_offset() == log_end_offset);
-    let epochs = match read_epochs(dir)? {
+    let epochs = match read_epochs(dir, &segments, log_end_offset)? {
         Some(epochs) => epochs,
         // Nothing was ever written that would have an epoch.
         None if is_empty => LeaderEpochs::default(),
         None => return Ok(None),
     };
     let producers = rebuild_producers(dir, &segments, &names.snapshots, log_end_offset)?;
+    let sealed = segments.len().saturating_sub(1);
+    segments.iter_mut().take(sealed).for_each(Segment::close_file);
     Ok(Some(Recovered {
         segments,
         log_end_offset,
@@ -249,6 +251,7 @@ fn scan<D: Dir>(
             ..RecoveryReport::default()
         },
     };
+    segments.iter_mut().take(first).for_each(Segment::close_file);
     let mut cut = None;
     for at in first..segments.len() {
         let last = at + 1 == segments.len();
@@ -419,15 +422,45 @@ fn check_sealed_indexes<D: Dir>(
     Ok(())
 }
 
-fn read_epochs<D: Dir>(dir: &D) -> Result<Option<LeaderEpochs>, LogError> {
+/// The epochs in the file, if what it says of `segments`, which end at `end`, is true: each epoch below begins with a
+/// batch of it, the first one no later than the log.
+fn read_epochs<D: Dir>(dir: &D, segments: &[Segment<D>], end: i64) -> Result<Option<LeaderEpochs>, LogError> {
     let content =
         read_file(dir, leader_epochs::FILE_NAME).map_err(|error| LogError::read("reading the leader epochs", error))?;
-    content.map_or(Ok(None), |content| LeaderEpochs::parse(&content))
+    let Some(epochs) = content.map_or(Ok(None), |content| LeaderEpochs::parse(&content))? else {
+        return Ok(None);
+    };
+    let start = segments.first().map_or(end, Segment::base_offset);
+    if start < end && epochs.entries().first().is_none_or(|first| first.start_offset > start) {
+        return Ok(None);
+    }
+    for entry in epochs
+        .entries()
+        .iter()
+        .filter(|entry| (start..end).contains(&entry.start_offset))
+    {
+        let at = segments
+            .partition_point(|segment| segment.base_offset() <= entry.start_offset)
+            .saturating_sub(1);
+        let Some(segment) = segments.get(at) else {
+            return Ok(None);
+        };
+        let true_of = |header: &BatchHeader| {
+            header.base_offset == entry.start_offset && header.partition_leader_epoch == entry.epoch.0
+        };
+        if !segment
+            .find(entry.start_offset)?
+            .is_some_and(|placed| true_of(&placed.header))
+        {
+            return Ok(None);
+        }
+    }
+    Ok(Some(epochs))
 }
 
 /// The epochs of everything below `offset`, from the file or else from the batches.
 fn epochs_below<D: Dir>(dir: &D, segments: &[Segment<D>], offset: i64) -> Result<LeaderEpochs, LogError> {
-    if let Some(mut epochs) = read_epochs(dir)? {
+    if let Some(mut epochs) = read_epochs(dir, segments, offset)? {
         if !seeded_bug!(EpochsNotTruncated) {
             epochs.truncate_from_end(offset);
         }

@@ -418,7 +418,7 @@ fn damage_below_the_recovery_point_is_an_error_and_cuts_nothing() {
         .list()
         .unwrap()
         .into_iter()
-        .filter(|name| name.ends_with(".log"))
+        .filter(|name| name.split_once('.').is_some_and(|(_, extension)| extension == "log"))
         .max()
         .unwrap();
     let before = read_file(&log_dir, &last).unwrap().unwrap();
@@ -480,8 +480,6 @@ proptest! {
                 let file = log_dir.open(&name, Open::Existing).unwrap();
                 let mut content = read_file(&log_dir, &name).unwrap().unwrap();
                 prop_assume!(!content.is_empty());
-                // A number that was flipped in a text file is still a number: only Kafka could have given it a checksum.
-                prop_assume!(name != "leader-epoch-checkpoint" || content.len() < 4);
                 let at = place.index(content.len());
                 content[at] ^= flip;
                 file.truncate(0).unwrap();

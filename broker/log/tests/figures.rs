@@ -1,0 +1,106 @@
+//! Figures, on request: `cargo test --profile fast -p broker-log --test figures -- --ignored --nocapture`.
+
+#![allow(clippy::disallowed_methods, clippy::print_stdout)]
+
+use std::time::Instant;
+
+use broker_log::dir::fs::FsDir;
+use broker_log::{Checkpoint, DataDir, LogConfig, Offsets, OpenState, PartitionLog, TopicPartition};
+use model::{BrokerEpoch, LeaderEpoch, PartitionIndex, TopicId, TopicName};
+use protocol::batch::BatchBuilder;
+
+fn resident_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+fn partition(index: i32) -> TopicPartition {
+    TopicPartition {
+        topic: TopicName::new("many").unwrap(),
+        partition: PartitionIndex(index),
+    }
+}
+
+#[test]
+#[ignore = "measures"]
+fn append_and_open() {
+    const PARTITIONS: i32 = 5000;
+    const APPENDS: u32 = 400_000;
+    let temp = tempfile::tempdir().unwrap();
+    let dir = FsDir::new(temp.path());
+    let id = TopicId::from_random([1; 16]);
+    let (data, _) = DataDir::open(dir.clone()).unwrap();
+    let open = |data: &DataDir<FsDir>, index, state| {
+        PartitionLog::open(data, partition(index), id, LogConfig::default(), state, 0)
+            .unwrap()
+            .0
+    };
+
+    let mut log = open(&data, 0, OpenState::default());
+    let batch = BatchBuilder::new()
+        .record(1_700_000_000_000, None, Some(&[7; 197]))
+        .build();
+    let mut outcomes = Vec::new();
+    for depth in [1_u32, 5] {
+        let mut sent: Vec<Vec<u8>> = (0..depth).map(|_| batch.clone()).collect();
+        let start = Instant::now();
+        for _ in 0..APPENDS / depth {
+            for sent in &mut sent {
+                // As a producer sends it: the log stamps the offset in place.
+                sent[..8].fill(0);
+            }
+            let mut slices: Vec<&mut [u8]> = sent.iter_mut().map(Vec::as_mut_slice).collect();
+            log.append_as_leader(&mut slices, LeaderEpoch(0), 0, &mut outcomes);
+            assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+        }
+        let each = start.elapsed() / APPENDS;
+        println!("append of {} bytes, {depth} at a time: {each:?} a batch", batch.len());
+    }
+    let start = Instant::now();
+    let reads = 100_000;
+    for at in 0..reads {
+        let slice = log
+            .read(log.log_end_offset() - 1 - at % 3, 1 << 20, i64::MAX, true)
+            .unwrap();
+        assert!(!slice.is_empty());
+    }
+    println!("read at the tail: {:?}", start.elapsed() / reads as u32);
+    let mut offsets = Offsets::from([(partition(0), log.close().unwrap())]);
+
+    let start = Instant::now();
+    for index in 1..PARTITIONS {
+        let mut log = open(&data, index, OpenState::default());
+        for _ in 0..3 {
+            log.append_as_leader(&mut [&mut batch.clone()], LeaderEpoch(0), 0, &mut outcomes);
+        }
+        offsets.insert(partition(index), log.close().unwrap());
+    }
+    println!(
+        "create, append, close: {:?} a partition",
+        start.elapsed() / PARTITIONS as u32
+    );
+    data.write(Checkpoint::RecoveryPoint, &offsets).unwrap();
+    data.write_clean_shutdown(BrokerEpoch(1)).unwrap();
+
+    let before = resident_kib();
+    let start = Instant::now();
+    let (data, last_life) = DataDir::open(dir).unwrap();
+    let logs: Vec<_> = data
+        .partitions()
+        .unwrap()
+        .into_iter()
+        .map(|(of, _)| {
+            let recovery_point = last_life.recovery_points[&of];
+            let state = OpenState {
+                clean: last_life.clean_shutdown.is_some(),
+                recovery_point,
+                log_start_offset: 0,
+            };
+            open(&data, of.partition.0, state)
+        })
+        .collect();
+    let took = start.elapsed();
+    let each = (resident_kib() - before) * 1024 / logs.len() as u64;
+    println!("clean open of {} partitions: {took:?}, {each} bytes each", logs.len());
+}
