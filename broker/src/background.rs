@@ -14,6 +14,9 @@ const TICK: Duration = Duration::from_millis(100);
 /// How often checkpoints are written: what a restart after a crash must read again at most, in time.
 const CHECKPOINT: Duration = Duration::from_secs(30);
 
+/// How often idle producers are looked for.
+const EXPIRE: Duration = Duration::from_mins(1);
+
 /// How often removed data is looked for.
 const PURGE: Duration = Duration::from_secs(1);
 
@@ -31,12 +34,17 @@ impl Background {
         let work = move || {
             let mut checkpoint_at = Instant::now() + CHECKPOINT;
             let mut purge_at = Instant::now();
+            let mut expire_at = Instant::now() + EXPIRE;
             while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(TICK) {
                 broker.replicas.flush_due();
                 let now = Instant::now();
                 if now >= purge_at {
                     broker.replicas.purge_due();
                     purge_at = now + PURGE;
+                }
+                if now >= expire_at {
+                    broker.replicas.expire_producers();
+                    expire_at = now + EXPIRE;
                 }
                 if now >= checkpoint_at {
                     broker.replicas.write_checkpoints();

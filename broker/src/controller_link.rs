@@ -9,8 +9,8 @@ use control::{
     ProducerIdBlock, Purged, Registered, Registration, Session, StreamGuard, Watch,
 };
 use controller_host::{ControllerHandle, MetadataWatch};
-use parking_lot::RwLock;
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 
 /// Where the controller is.
 #[derive(Debug, Clone)]
@@ -50,7 +50,7 @@ pub enum LinkError {
 pub struct ControllerLink {
     controller: Controller,
     runtime: Handle,
-    session: RwLock<Option<Session>>,
+    session: watch::Sender<Option<Session>>,
 }
 
 impl ControllerLink {
@@ -59,13 +59,13 @@ impl ControllerLink {
         Self {
             controller,
             runtime,
-            session: RwLock::new(None),
+            session: watch::Sender::new(None),
         }
     }
 
     /// The registration of this process, if it has one.
     pub fn session(&self) -> Option<Session> {
-        *self.session.read()
+        *self.session.borrow()
     }
 
     /// Registers this process, trying for up to `patience`.
@@ -78,13 +78,13 @@ impl ControllerLink {
             broker_id: registration.broker_id,
             broker_epoch: registered.broker_epoch,
         };
-        *self.session.write() = Some(session);
+        self.session.send_replace(Some(session));
         Ok(registered)
     }
 
     /// The controller does not know this registration any more.
     pub fn forget_session(&self) {
-        *self.session.write() = None;
+        self.session.send_replace(None);
     }
 
     /// "I live."
@@ -121,7 +121,7 @@ impl ControllerLink {
         request: impl FnOnce(Session) -> AdminRequest,
         patience: Duration,
     ) -> Result<Bytes, LinkError> {
-        let request = request(self.session().ok_or(LinkError::NotRegistered)?);
+        let request = request(self.registered(patience).await?);
         let controller = self.controller.clone();
         self.run(async move {
             match controller {
@@ -134,7 +134,7 @@ impl ControllerLink {
 
     /// Takes a block of producer ids.
     pub async fn allocate_producer_ids(&self, patience: Duration) -> Result<ProducerIdBlock, LinkError> {
-        let session = self.session().ok_or(LinkError::NotRegistered)?;
+        let session = self.registered(patience).await?;
         let controller = self.controller.clone();
         self.run(async move {
             match controller {
@@ -151,6 +151,16 @@ impl ControllerLink {
             Controller::Local(handle) => Ok(handle.report_purged(purged).await?),
             Controller::Remote(client) => client.report_purged(&purged, patience).await,
         }
+    }
+
+    /// The registration, as soon as there is one: a client that comes during the start only waits a moment.
+    async fn registered(&self, patience: Duration) -> Result<Session, LinkError> {
+        let mut session = self.session.subscribe();
+        let registered = tokio::time::timeout(patience, session.wait_for(Option::is_some)).await;
+        let registered = registered
+            .ok()
+            .and_then(|waited| waited.ok().and_then(|session| *session));
+        registered.ok_or(LinkError::NotRegistered)
     }
 
     async fn run<T: Send + 'static>(

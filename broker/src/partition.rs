@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use broker_log::dir::fs::FsDir;
 use broker_log::{AppendError, AppendInfo, LogConfig, LogError, LogSlice, PartitionLog};
-use broker_replication::{LeaderState, Purgatory, ReplicaView};
+use broker_replication::{Acks, LeaderState, Purgatory, ReplicaView};
 use model::{BrokerId, LeaderEpoch, PartitionIndex, TopicId, TopicName};
 use parking_lot::Mutex;
 use protocol::error::ErrorCode;
@@ -248,9 +248,22 @@ impl PartitionHandle {
                 .drain(..)
                 .map(|outcome| outcome.map_err(|error| Refusal::from(&error))),
         );
-        if let Role::Leader(leader) = &mut inner.role
-            && leader.appended(log_end_offset)
-        {
+        let Role::Leader(leader) = &mut inner.role else {
+            return;
+        };
+        let moved = leader.appended(log_end_offset);
+        if all_replicas {
+            for outcome in outcomes.iter_mut() {
+                // A sole replica has committed what it appended. Waiting for others comes with replication; until then
+                // an acknowledgement that is not true yet is not given.
+                let committed = |info: &AppendInfo| leader.acks(info.last_offset + 1) == Acks::Done;
+                if outcome.as_ref().is_ok_and(|info| !committed(info)) {
+                    let message = "appended here, but not by every in-sync replica";
+                    *outcome = Err(Refusal::new(ErrorCode::NotEnoughReplicasAfterAppend, message));
+                }
+            }
+        }
+        if moved {
             inner.wake_fetches();
         }
     }
@@ -334,7 +347,9 @@ impl PartitionHandle {
                     ..checkpoint
                 }))
             }
-            LogState::Offline(_) | LogState::Closed => Ok(None),
+            // Whatever it was that failed, the next start must look at the log again.
+            LogState::Offline(error) => Err(error),
+            LogState::Closed => Ok(None),
         }
     }
 }

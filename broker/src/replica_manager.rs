@@ -3,7 +3,7 @@
 //! Requests find a partition in an immutable table that is replaced as a whole when topics change, so that a lookup
 //! takes no lock. Only the metadata follower changes the table, one change at a time.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -51,6 +51,8 @@ pub struct TopicHandle {
     partitions: Vec<Option<Arc<PartitionHandle>>>,
     /// What the handle was made from.
     image: Arc<TopicImage>,
+    /// `flush.ms` is set: only such topics are looked at for it.
+    flushes_by_time: bool,
 }
 
 /// All topics with partitions on this broker.
@@ -67,12 +69,11 @@ pub struct ReplicaManager {
     log_dir: LogDir<FsDir>,
     table: ArcSwap<TopicTable>,
     metrics: BrokerMetrics,
-    /// What the last run left in its checkpoints; entries are taken as partitions open.
-    left: Mutex<LastLife>,
+    checkpoints: Mutex<checkpoints::Checkpoints>,
     deletion: Mutex<deletion::Deletions>,
     frame_limit: Arc<AtomicUsize>,
-    /// Serialises changes of the table.
-    changing: Mutex<()>,
+    /// The cluster's settings that the logs were opened with. Its lock serialises changes of the table.
+    cluster_config: Mutex<BTreeMap<String, String>>,
 }
 
 impl TopicTable {
@@ -142,10 +143,10 @@ impl ReplicaManager {
             log_dir,
             table: ArcSwap::default(),
             metrics,
-            left: Mutex::new(left),
+            checkpoints: Mutex::new(checkpoints::Checkpoints::new(left)),
             deletion: Mutex::default(),
             frame_limit,
-            changing: Mutex::new(()),
+            cluster_config: Mutex::default(),
         }
     }
 
@@ -161,7 +162,9 @@ impl ReplicaManager {
 
     /// Makes this broker be what `image` says. The image is on disk already (METADATA 8).
     pub fn apply(&self, image: &MetadataImage, leading: Leading) {
-        let _one_at_a_time = self.changing.lock();
+        let mut cluster_config = self.cluster_config.lock();
+        let same_defaults = *cluster_config == *image.cluster_config();
+        cluster_config.clone_from(image.cluster_config());
         let before = self.table.load_full();
         let mut after = TopicTable {
             by_name: before.by_name.clone(),
@@ -176,9 +179,8 @@ impl ReplicaManager {
         let new: Vec<&Arc<TopicImage>> = mine
             .iter()
             .filter(|topic| {
-                before
-                    .by_id(topic.id)
-                    .is_none_or(|handle| !Arc::ptr_eq(&handle.image, topic))
+                let known = before.by_id(topic.id);
+                !same_defaults || known.is_none_or(|handle| !Arc::ptr_eq(&handle.image, topic))
             })
             .copied()
             .collect();
@@ -263,16 +265,11 @@ impl ReplicaManager {
                 partition_epoch: partition.partition_epoch,
                 min_insync_replicas: image.min_insync_replicas(topic, partition),
             };
-            let high_watermark = self
-                .left
-                .lock()
-                .high_watermarks
-                .get(&TopicPartition {
-                    topic: topic.name.clone(),
-                    partition: index,
-                })
-                .copied()
-                .unwrap_or(0);
+            let name = TopicPartition {
+                topic: topic.name.clone(),
+                partition: index,
+            };
+            let [_, _, high_watermark] = self.checkpoints.lock().of(&name);
             if let Err(error) = opened.lead(self.local, &view, high_watermark) {
                 tracing::error!(topic = %topic.name, partition = %index, %error, "leadership cannot begin");
             }

@@ -432,7 +432,7 @@ fn garbage_costs_its_own_connection_and_nobody_else_notices() {
     let middle = torn.len() - 3;
     torn[middle] ^= 1;
     assert_eq!(witness.produce("t", 0, torn), Err(ErrorCode::CorruptMessage));
-    assert_eq!(witness.produce("t", 0, value("good")[..30].to_vec()).is_err(), true);
+    assert!(witness.produce("t", 0, value("good")[..30].to_vec()).is_err());
     assert_eq!(witness.produce("t", 0, value("good")), Ok(0));
     let grown = resident_kib(broker.process_id()).saturating_sub(resident);
     assert!(grown < 4096, "resident memory grew by {grown} KiB");

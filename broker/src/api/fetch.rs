@@ -27,6 +27,9 @@ use records::Records;
 /// Kafka's `fetch.max.bytes`: no response is larger, but for a first batch that is.
 const MAX_RESPONSE_BYTES: usize = 55 * 1024 * 1024;
 
+/// A client that wants to wait longer gets an empty answer and asks again.
+const LONGEST_WAIT: Duration = Duration::from_mins(5);
+
 /// Isolation level: only records of decided transactions.
 const READ_COMMITTED: i8 = 1;
 
@@ -116,7 +119,8 @@ impl Waiting {
     /// Waits for enough, for the client's patience to end, or for the connection to.
     async fn answer(self, parked: Vec<Parked>) -> Option<Result<Response, EncodeError>> {
         let ended = self.ended.notified();
-        let patience = tokio::time::sleep(Duration::from_millis(self.request.max_wait_ms.max(0) as u64));
+        let wanted = Duration::from_millis(self.request.max_wait_ms.max(0) as u64);
+        let patience = tokio::time::sleep(wanted.min(LONGEST_WAIT));
         tokio::pin!(ended, patience);
         let mut parked = parked;
         loop {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use control::AdminRequest;
+use model::MetadataImage;
 use protocol::messages::create_topics::{CreateTopicsRequest, CreateTopicsResponse};
 use protocol::{ApiKey, ErrorCode, Message, Reader};
 
@@ -52,6 +53,12 @@ pub(super) async fn forward(
         api_version: version,
         body,
     };
+    // While nobody may lead, nothing can be placed: that is the first moment of a cluster, and it passes.
+    let placeable = |image: &MetadataImage| image.brokers().values().any(|broker| broker.is_eligible());
+    broker
+        .metadata
+        .wait_for(patience.min(METADATA_PATIENCE), placeable)
+        .await;
     let answer = broker.controller.forward(request, patience).await;
     if let Err(error) = &answer {
         tracing::warn!(api = %key, client = %client.host, %error, "an admin request got no answer from the controller");

@@ -97,6 +97,13 @@ impl PartitionHandle {
         }
     }
 
+    /// Forgets producers that have been silent for `producer.id.expiration.ms`.
+    pub fn expire_producers(&self, now_ms: i64) {
+        if let LogState::Open(log) = &mut self.inner.lock().log {
+            log.expire_producers(now_ms);
+        }
+    }
+
     /// Bytes on disk; 0 if the log is not open.
     pub fn size_bytes(&self) -> u64 {
         match &self.inner.lock().log {

@@ -1,30 +1,93 @@
 //! The data directory's checkpoints: written every now and then, and whole at a clean stop.
 
-use broker_log::{Checkpoint, LastLife, LogError, TopicPartition};
+use broker_log::{Checkpoint, LastLife, LogError, Offsets, TopicPartition};
 use model::BrokerEpoch;
 
 use super::ReplicaManager;
 use crate::clock::now_ms;
 use crate::partition::{CheckpointOffsets, PartitionHandle};
 
+/// What the three checkpoint files should say and what they do say.
+#[derive(Debug)]
+pub(super) struct Checkpoints {
+    /// The last life left its mark, so logs need no scan.
+    clean: bool,
+    /// Partitions that are not open keep what the last life said of them.
+    now: [Offsets; 3],
+    written: [Offsets; 3],
+}
+
+/// In the order of [`Checkpoints`]' arrays.
+const FILES: [Checkpoint; 3] = [
+    Checkpoint::RecoveryPoint,
+    Checkpoint::LogStartOffset,
+    Checkpoint::HighWatermark,
+];
+
+impl Checkpoints {
+    pub(super) fn new(left: LastLife) -> Self {
+        let now = [left.recovery_points, left.log_start_offsets, left.high_watermarks];
+        Self {
+            clean: left.clean_shutdown.is_some(),
+            written: now.clone(),
+            now,
+        }
+    }
+
+    pub(super) fn is_clean(&self) -> bool {
+        self.clean
+    }
+
+    /// Recovery point, log start offset and high watermark of a partition; 0 where nothing is said.
+    pub(super) fn of(&self, name: &TopicPartition) -> [i64; 3] {
+        self.now
+            .each_ref()
+            .map(|offsets| offsets.get(name).copied().unwrap_or(0))
+    }
+
+    fn set(&mut self, name: &TopicPartition, point: CheckpointOffsets) {
+        let [recovery_points, log_start_offsets, high_watermarks] = &mut self.now;
+        recovery_points.insert(name.clone(), point.recovery_point);
+        if point.log_start_offset > 0 {
+            log_start_offsets.insert(name.clone(), point.log_start_offset);
+        }
+        if let Some(high_watermark) = point.high_watermark {
+            high_watermarks.insert(name.clone(), high_watermark);
+        }
+    }
+}
+
 impl ReplicaManager {
     /// Flushes what `flush.ms` says is due.
     pub fn flush_due(&self) {
         let now = now_ms();
-        for partition in self.table.load_full().partitions() {
+        let table = self.table.load_full();
+        let topics = table.by_id.values().filter(|topic| topic.flushes_by_time);
+        for partition in topics.flat_map(|topic| topic.partitions.iter().flatten()) {
             if let Err(error) = partition.flush_if_due(now) {
                 tracing::error!(topic_partition = %name_of(partition), %error, "flush failed");
             }
         }
     }
 
+    /// Forgets idempotent producers that have been silent for long.
+    pub fn expire_producers(&self) {
+        let now = now_ms();
+        for partition in self.table.load_full().partitions() {
+            partition.expire_producers(now);
+        }
+    }
+
     /// Writes recovery points, log start offsets and high watermarks of all open partitions.
     pub fn write_checkpoints(&self) {
-        let table = self.table.load_full();
-        let points = table
-            .partitions()
-            .filter_map(|p| p.checkpoint().map(|point| (name_of(p), point)));
-        if let Err(error) = self.write(points.collect()) {
+        let mut checkpoints = self.checkpoints.lock();
+        // Asked under the lock: a partition that closes meanwhile must not come back with what it said before.
+        for partition in self.table.load_full().partitions() {
+            if let Some(point) = partition.checkpoint() {
+                checkpoints.set(&name_of(partition), point);
+            }
+        }
+        if let Err(error) = self.write(&mut checkpoints) {
             // The old checkpoints still hold: a restart only has more to read again.
             tracing::error!(%error, "checkpoints cannot be written");
         }
@@ -34,11 +97,11 @@ impl ReplicaManager {
     ///
     /// Without a mark the next start recovers; so it does if any partition failed to close.
     pub fn close(&self, broker_epoch: Option<BrokerEpoch>) {
-        let mut points = Vec::new();
+        let mut checkpoints = self.checkpoints.lock();
         let mut clean = true;
         for partition in self.table.load_full().partitions() {
             match partition.close() {
-                Ok(Some(point)) => points.push((name_of(partition), point)),
+                Ok(Some(point)) => checkpoints.set(&name_of(partition), point),
                 Ok(None) => {}
                 Err(error) => {
                     tracing::error!(topic_partition = %name_of(partition), %error, "not closed cleanly");
@@ -46,7 +109,7 @@ impl ReplicaManager {
                 }
             }
         }
-        let marked = self.write(points).and_then(|()| match broker_epoch {
+        let marked = self.write(&mut checkpoints).and_then(|()| match broker_epoch {
             Some(epoch) if clean => self.log_dir.write_clean_shutdown(epoch),
             _ => Ok(()),
         });
@@ -58,47 +121,22 @@ impl ReplicaManager {
     /// Takes partitions out of all checkpoints, before their directories get other names: the next log of that name must
     /// not inherit them.
     pub(super) fn forget_offsets(&self, names: &[TopicPartition]) -> Result<(), LogError> {
-        let listed = {
-            let mut left = self.left.lock();
-            let LastLife {
-                recovery_points,
-                log_start_offsets,
-                high_watermarks,
-                ..
-            } = &mut *left;
-            let mut listed = false;
-            for offsets in [recovery_points, log_start_offsets, high_watermarks] {
-                for name in names {
-                    listed |= offsets.remove(name).is_some();
-                }
-            }
-            listed
-        };
-        if listed { self.write(Vec::new()) } else { Ok(()) }
+        let mut checkpoints = self.checkpoints.lock();
+        for offsets in &mut checkpoints.now {
+            offsets.retain(|name, _| !names.contains(name));
+        }
+        self.write(&mut checkpoints)
     }
 
-    /// Partitions that are not open keep what the last life said of them.
-    fn write(&self, points: Vec<(TopicPartition, CheckpointOffsets)>) -> Result<(), LogError> {
-        let mut left = self.left.lock();
-        let LastLife {
-            recovery_points,
-            log_start_offsets,
-            high_watermarks,
-            ..
-        } = &mut *left;
-        for (name, point) in points {
-            recovery_points.insert(name.clone(), point.recovery_point);
-            if point.log_start_offset > 0 {
-                log_start_offsets.insert(name.clone(), point.log_start_offset);
-            }
-            if let Some(high_watermark) = point.high_watermark {
-                high_watermarks.insert(name, high_watermark);
+    /// Writes the files that have changed: an idle broker leaves its disk alone.
+    fn write(&self, checkpoints: &mut Checkpoints) -> Result<(), LogError> {
+        for ((file, now), written) in FILES.into_iter().zip(&checkpoints.now).zip(&mut checkpoints.written) {
+            if now != written {
+                self.log_dir.write(file, now)?;
+                written.clone_from(now);
             }
         }
-        // Under the lock: two writers of one file would mix old and new.
-        self.log_dir.write(Checkpoint::RecoveryPoint, recovery_points)?;
-        self.log_dir.write(Checkpoint::LogStartOffset, log_start_offsets)?;
-        self.log_dir.write(Checkpoint::HighWatermark, high_watermarks)
+        Ok(())
     }
 }
 

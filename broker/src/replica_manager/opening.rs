@@ -54,6 +54,7 @@ impl ReplicaManager {
                 metrics: self.metrics.topics.topic(topic.name.as_str()),
                 partitions,
                 image: Arc::clone(topic),
+                flushes_by_time: image.topic_config(topic).flush_ms < i64::MAX,
             });
         }
         for (at, handle) in self.open_all(image, &handles, &wanted) {
@@ -140,11 +141,12 @@ impl ReplicaManager {
     }
 
     fn open_state(&self, name: &TopicPartition) -> OpenState {
-        let left = self.left.lock();
+        let checkpoints = self.checkpoints.lock();
+        let [recovery_point, log_start_offset, _] = checkpoints.of(name);
         OpenState {
-            clean: left.clean_shutdown.is_some(),
-            recovery_point: left.recovery_points.get(name).copied().unwrap_or(0),
-            log_start_offset: left.log_start_offsets.get(name).copied().unwrap_or(0),
+            clean: checkpoints.is_clean(),
+            recovery_point,
+            log_start_offset,
         }
     }
 }
