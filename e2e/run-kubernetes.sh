@@ -2,7 +2,7 @@
 # run-kubernetes.sh: both charts on a real Kubernetes (the one of KUBECONFIG, else three nodes on this machine), and what must hold there.
 #   BARNABAS_BIN     folder with the static programs; else they are built
 #   BARNABAS_OUTAGE  seconds that the operators, then the API server, are away (15; the long form is 60)
-#   BARNABAS_KEEP    set: leave cluster and namespaces as they are in the end
+#   BARNABAS_KEEP    set: leave cluster and namespaces as they are in the end, as is done with a local cluster that was up before
 #   ONLY             a pattern; of the verdicts after the installation, only those whose name matches are tried
 set -uo pipefail
 source "$(dirname "$0")/barnabas.sh"
@@ -24,6 +24,8 @@ main() {
     closing_line
     exit
   fi
+  # A cluster that is up already is somebody's: it stays.
+  [ ! -e "$STATE/up" ] || BARNABAS_KEEP=yes
   trap clean_up EXIT
 
   verdict_or_end "three nodes are Ready" use_a_cluster
