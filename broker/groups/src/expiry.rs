@@ -32,15 +32,19 @@ impl GroupCoordinator {
     pub(crate) fn expire_offsets(&mut self) {
         let now_ms = self.agenda.now.wall_ms;
         let retention = self.agenda.settings.offsets_retention;
-        let writes: Vec<Vec<GroupRecord>> = self
+        let expired: Vec<Expired> = self
             .groups
             .values()
             .map(|group| expired(group, self.durable.offsets(group.id.as_str()), now_ms, retention))
-            .map(|Expired { group, records, all }| if all { self.tombstones_of(&group) } else { records })
-            .filter(|records| !records.is_empty())
             .collect();
-        for records in writes {
-            self.agenda.write(records, Pending::Nothing);
+        for Expired { group, records, all } in expired {
+            let records = if all { self.tombstones_of(&group) } else { records };
+            if !records.is_empty() {
+                self.agenda.write(records, Pending::Nothing);
+            } else if all {
+                // Its empty generation could not be written: a successor knows nothing of it either.
+                self.groups.remove(&group);
+            }
         }
     }
 }

@@ -20,7 +20,7 @@ pub(crate) enum Phase {
     /// Waits for members to join.
     PreparingRebalance(Gathering),
     /// Waits for the leader's assignment to be durable.
-    CompletingRebalance,
+    CompletingRebalance(Assigning),
     /// Everyone may know its assignment.
     Stable,
 }
@@ -41,13 +41,23 @@ pub(crate) enum Gathering {
     Members,
 }
 
+/// How far the leader's assignment has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Assigning {
+    /// The leader is computing it.
+    ByLeader,
+    /// It is being written. A leader that hands in another one, because its answer was lost, gets this one: a generation
+    /// has one assignment.
+    ToLog,
+}
+
 impl Phase {
     /// Kafka's name for it.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Empty => "Empty",
             Self::PreparingRebalance(_) => "PreparingRebalance",
-            Self::CompletingRebalance => "CompletingRebalance",
+            Self::CompletingRebalance(_) => "CompletingRebalance",
             Self::Stable => "Stable",
         }
     }
@@ -315,7 +325,7 @@ impl Group {
         let phase = if self.members.is_empty() {
             Phase::Empty
         } else {
-            Phase::CompletingRebalance
+            Phase::CompletingRebalance(Assigning::ByLeader)
         };
         self.enter(phase, now_ms);
     }

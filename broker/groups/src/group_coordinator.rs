@@ -13,7 +13,7 @@ use crate::agenda::{Agenda, Pending};
 use crate::durable::DurableState;
 use crate::exchange::{Context, Effects, Now, Request, Response, Ticket, Write, WriteId, coordinator_error};
 use crate::group::Group;
-use crate::ids::GroupId;
+use crate::ids::{GenerationId, GroupId};
 use crate::rebalance::{self, join_error, sync_error};
 use crate::records::GroupRecord;
 use crate::settings::GroupSettings;
@@ -83,15 +83,18 @@ impl GroupCoordinator {
     pub fn appended(&mut self, write: &Write) {
         for record in &write.records {
             self.durable.replay(record);
-            let group = match record {
-                GroupRecord::Offset { group, .. } | GroupRecord::Group { group, .. } => group,
-            };
-            if self.durable.knows_nothing_of(group.as_str()) {
-                self.forget_if_gone(group);
-            } else if !self.groups.contains_key(group) {
-                // Offsets came from a consumer that uses no group management.
-                self.groups
-                    .insert(group.clone(), Group::new(group.clone(), self.agenda.now.wall_ms));
+            let (GroupRecord::Offset { group: id, .. } | GroupRecord::Group { group: id, .. }) = record;
+            if self.durable.knows_nothing_of(id.as_str()) {
+                if self.groups.get(id).is_some_and(Group::is_forgettable) {
+                    self.groups.remove(id);
+                }
+            } else if !self.groups.contains_key(id) {
+                let group = match self.durable.group(id.as_str()) {
+                    Some(metadata) => Group::restored(id.clone(), metadata),
+                    // Offsets came from a consumer that uses no group management.
+                    None => Group::new(id.clone(), self.agenda.now.wall_ms),
+                };
+                self.groups.insert(id.clone(), group);
             }
         }
     }
@@ -187,18 +190,20 @@ impl GroupCoordinator {
         &self.durable
     }
 
-    /// Drops a group that nobody is in and of which nothing is written.
-    pub(crate) fn forget_if_gone(&mut self, id: &GroupId) {
-        if self.durable.knows_nothing_of(id.as_str()) && self.groups.get(id).is_some_and(Group::is_forgettable) {
+    /// Drops a group that nobody ever joined and of which nothing is written: somebody only asked for an id, and left.
+    /// A group that had members has written that it is empty, or is about to.
+    pub(crate) fn forget_if_unused(&mut self, id: &GroupId) {
+        let is_unused = |group: &Group| group.generation == GenerationId(0) && group.is_forgettable();
+        if self.durable.knows_nothing_of(id.as_str()) && self.groups.get(id).is_some_and(is_unused) {
             self.groups.remove(id);
         }
     }
 
-    /// Lets something happen to a group, if it is still there afterwards it is because somebody needs it.
+    /// Lets something happen to a group.
     fn in_group(&mut self, id: &GroupId, happen: impl FnOnce(&mut Group, &mut Agenda)) {
         if let Some(group) = self.groups.get_mut(id) {
             happen(group, &mut self.agenda);
-            self.forget_if_gone(id);
+            self.forget_if_unused(id);
         }
     }
 

@@ -34,7 +34,7 @@ impl GroupCoordinator {
         rebalance::heard_from(group, &mut self.agenda, &request.member_id);
         match group.phase {
             Phase::PreparingRebalance(_) => Err(ErrorCode::RebalanceInProgress),
-            Phase::CompletingRebalance | Phase::Stable => Ok(()),
+            Phase::CompletingRebalance(_) | Phase::Stable => Ok(()),
             Phase::Empty => Err(ErrorCode::UnknownMemberId),
         }
     }

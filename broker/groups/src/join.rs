@@ -236,7 +236,7 @@ fn has_room(group: &Group, member_id: &str, max_size: usize) -> bool {
                 .is_some_and(|member| member.awaiting_join.is_some())
                 || group.joining_count() < max_size
         }
-        Phase::CompletingRebalance | Phase::Stable => {
+        Phase::CompletingRebalance(_) | Phase::Stable => {
             group.members.contains_key(member_id) || group.members.len() < max_size
         }
     }
@@ -259,14 +259,14 @@ fn admit_known(group: &mut Group, agenda: &mut Agenda, applicant: Applicant) {
     let id = MemberId::from(applicant.member_id.as_str());
     match group.phase {
         // Its answer was lost, or it asks out of habit: nothing has changed, so it may go on to sync.
-        Phase::CompletingRebalance if same_protocols => {
+        Phase::CompletingRebalance(_) if same_protocols => {
             agenda.reply(applicant.ticket, Response::Join(group.joined(&id)));
         }
         Phase::Stable if same_protocols && !group.is_leader(id.as_str()) => {
             agenda.reply(applicant.ticket, Response::Join(group.joined(&id)));
         }
         // A leader that joins again has a reason that its metadata does not show: perhaps new partitions.
-        Phase::PreparingRebalance(_) | Phase::CompletingRebalance | Phase::Stable => {
+        Phase::PreparingRebalance(_) | Phase::CompletingRebalance(_) | Phase::Stable => {
             update(group, agenda, &id, &applicant);
             await_join(group, &id, applicant.ticket);
             rebalance::prepare_or_complete(group, agenda);
@@ -293,7 +293,7 @@ fn admit_next_life(group: &mut Group, agenda: &mut Agenda, former: &MemberId, ap
     rebalance::heard_from(group, agenda, id.as_str());
     match group.phase {
         // The leader may be assigning to the former life at this moment: its assignment would miss the new one.
-        Phase::CompletingRebalance | Phase::Stable => rebalance::prepare(group, agenda),
+        Phase::CompletingRebalance(_) | Phase::Stable => rebalance::prepare(group, agenda),
         Phase::PreparingRebalance(_) | Phase::Empty => rebalance::complete_if_all_joined(group, agenda),
     }
 }

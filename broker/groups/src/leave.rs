@@ -44,7 +44,7 @@ impl GroupCoordinator {
             response.members.clear();
         }
         self.agenda.reply(ticket, Response::Leave(response));
-        self.forget_if_gone(&group_id);
+        self.forget_if_unused(&group_id);
     }
 }
 
@@ -61,7 +61,7 @@ fn leave_all(group: &mut Group, agenda: &mut Agenda, leaving: Vec<MemberIdentity
         .any(|response| response.error_code == ErrorCode::None.code())
     {
         match group.phase {
-            Phase::Stable | Phase::CompletingRebalance => rebalance::prepare(group, agenda),
+            Phase::Stable | Phase::CompletingRebalance(_) => rebalance::prepare(group, agenda),
             Phase::PreparingRebalance(_) => rebalance::complete_if_all_joined(group, agenda),
             Phase::Empty => {}
         }

@@ -95,7 +95,7 @@ fn check(group: &Group, request: &OffsetCommitRequest) -> Result<(), ErrorCode> 
     if generation != group.generation.0 {
         return Err(ErrorCode::IllegalGeneration);
     }
-    if group.phase == Phase::CompletingRebalance {
+    if matches!(group.phase, Phase::CompletingRebalance(_)) {
         // Its generation is right, but the assignment that it commits for is not made yet.
         return Err(ErrorCode::RebalanceInProgress);
     }

@@ -17,7 +17,7 @@ use crate::timers::Timer;
 
 /// Asks everybody to join again.
 pub(crate) fn prepare(group: &mut Group, agenda: &mut Agenda) {
-    if group.phase == Phase::CompletingRebalance {
+    if let Phase::CompletingRebalance(_) = group.phase {
         reset_assignments(group, agenda, ErrorCode::RebalanceInProgress);
     }
     group.pending_sync.clear();
@@ -129,7 +129,7 @@ pub(crate) fn join_expired(group: &mut Group, agenda: &mut Agenda) {
 
 /// The sync timer has run out: who never asked for its assignment is out.
 pub(crate) fn sync_expired(group: &mut Group, agenda: &mut Agenda) {
-    if !matches!(group.phase, Phase::CompletingRebalance | Phase::Stable) || group.pending_sync.is_empty() {
+    if !matches!(group.phase, Phase::CompletingRebalance(_) | Phase::Stable) || group.pending_sync.is_empty() {
         return;
     }
     for id in std::mem::take(&mut group.pending_sync) {
@@ -151,7 +151,7 @@ pub(crate) fn session_expired(group: &mut Group, agenda: &mut Agenda, id: &Membe
     }
     dismiss(group, agenda, id);
     match group.phase {
-        Phase::Stable | Phase::CompletingRebalance => prepare(group, agenda),
+        Phase::Stable | Phase::CompletingRebalance(_) => prepare(group, agenda),
         Phase::PreparingRebalance(_) => complete_now_if_all_joined(group, agenda),
         Phase::Empty => {}
     }
@@ -185,7 +185,7 @@ pub(crate) fn assignment_committed(
     assignments: &HashMap<MemberId, Bytes>,
 ) {
     // Meanwhile somebody may have joined, left or died; then a later generation will be assigned.
-    if group.phase != Phase::CompletingRebalance || group.generation != generation {
+    if !matches!(group.phase, Phase::CompletingRebalance(_)) || group.generation != generation {
         return;
     }
     let (protocol_type, protocol_name) = (group.protocol_type.clone(), group.protocol.clone());
@@ -211,7 +211,7 @@ pub(crate) fn assignment_committed(
 
 /// The leader's assignment could not be written: everyone joins again.
 pub(crate) fn assignment_failed(group: &mut Group, agenda: &mut Agenda, generation: GenerationId, error: ErrorCode) {
-    if group.phase == Phase::CompletingRebalance && group.generation == generation {
+    if matches!(group.phase, Phase::CompletingRebalance(_)) && group.generation == generation {
         reset_assignments(group, agenda, error);
         prepare(group, agenda);
     }

@@ -9,7 +9,7 @@ use protocol::messages::sync_group::{SyncGroupRequest, SyncGroupResponse};
 
 use crate::agenda::{Agenda, Pending};
 use crate::exchange::{Response, Ticket};
-use crate::group::{Group, Phase};
+use crate::group::{Assigning, Group, Phase};
 use crate::group_coordinator::GroupCoordinator;
 use crate::ids::MemberId;
 use crate::rebalance::sync_error;
@@ -49,7 +49,7 @@ fn sync_member(group: &mut Group, agenda: &mut Agenda, ticket: Ticket, request: 
         Phase::PreparingRebalance(_) => {
             agenda.reply(ticket, Response::Sync(sync_error(ErrorCode::RebalanceInProgress)));
         }
-        Phase::CompletingRebalance => {
+        Phase::CompletingRebalance(assigning) => {
             has_synced(group, agenda, &request.member_id);
             let is_leader = group.is_leader(&request.member_id);
             if let Some(member) = group.members.get_mut(request.member_id.as_str())
@@ -57,7 +57,8 @@ fn sync_member(group: &mut Group, agenda: &mut Agenda, ticket: Ticket, request: 
             {
                 agenda.reply(earlier, Response::Sync(sync_error(ErrorCode::RebalanceInProgress)));
             }
-            if is_leader {
+            if is_leader && assigning == Assigning::ByLeader {
+                group.phase = Phase::CompletingRebalance(Assigning::ToLog);
                 hand_in(group, agenda, request);
             }
         }
