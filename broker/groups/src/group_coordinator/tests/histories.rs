@@ -107,7 +107,6 @@ impl History {
     fn step(&mut self, step: &Step) {
         match *step {
             Step::Join(index) if self.clients[index].join.is_none() => self.join(index),
-            Step::Join(_) => {}
             Step::JoinAnew(index) => self.join(index),
             Step::Sync(index) => self.sync(index),
             Step::Heartbeat(index) => {
@@ -145,7 +144,7 @@ impl History {
                 self.world.commit_next();
             }
             Step::FailNext if !self.world.uncommitted.is_empty() => self.world.fail_next(ErrorCode::RequestTimedOut),
-            Step::FailNext => {}
+            Step::Join(_) | Step::FailNext => {}
             Step::Crash(at) => {
                 let open = self.world.log.len() - self.world.high_watermark;
                 let mut kept = self.world.high_watermark + usize::from(at) % (open + 1);
