@@ -38,7 +38,18 @@ pub(crate) async fn reconcile(context: Context) {
     }
 }
 
+/// Whether its status says so already, of this generation.
+fn is_reported(topic: &Topic) -> bool {
+    let conditions = topic.status.iter().flat_map(|status| &status.conditions);
+    conditions
+        .filter(|condition| condition.observed_generation == topic.metadata.generation)
+        .any(|condition| condition.reason == reasons::CLUSTER_NOT_FOUND)
+}
+
 async fn one(context: &Context, topic: &Topic) -> Result<(), OperatorError> {
+    if topic.metadata.deletion_timestamp.is_none() && is_reported(topic) {
+        return Ok(());
+    }
     let names = topic_cluster(topic);
     // The cache may be behind: only a quorum read says that a Cluster is not there.
     let clusters: Api<Cluster> = Api::namespaced(context.client.clone(), &names.namespace);
