@@ -1,7 +1,7 @@
 //! Making a log durable, in pieces so that the slow one needs no lock.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::PartitionLog;
 use crate::dir::{Dir, DirFile};
@@ -18,6 +18,7 @@ pub struct FlushWork<D: Dir> {
     dir: D,
     sync_names: bool,
     epochs: Option<Vec<u8>>,
+    epochs_written: Arc<Mutex<u64>>,
     covers: Covers,
 }
 
@@ -73,10 +74,14 @@ impl<D: Dir> FlushWork<D> {
                 .sync()
                 .map_err(|error| LogError::offline("syncing a partition directory", error))?;
         }
-        match &self.epochs {
-            Some(content) => text_file::replace(&self.dir, leader_epochs::FILE_NAME, content),
-            None => Ok(()),
+        let Some(content) = &self.epochs else { return Ok(()) };
+        // Flushes may overlap; what an older one knows must not replace what a newer one wrote.
+        let mut written = self.epochs_written.lock().unwrap_or_else(PoisonError::into_inner);
+        if *written < self.covers.changes {
+            text_file::replace(&self.dir, leader_epochs::FILE_NAME, content)?;
+            *written = self.covers.changes;
         }
+        Ok(())
     }
 }
 
@@ -127,6 +132,7 @@ impl<D: Dir> PartitionLog<D> {
             dir: self.dir.clone(),
             sync_names: self.unsaved.names.is_some(),
             epochs: self.unsaved.epochs.map(|_| self.epochs.format()),
+            epochs_written: Arc::clone(&self.epochs_written),
             covers: Covers {
                 target: self.log_end_offset,
                 active_base,
@@ -180,13 +186,12 @@ impl<D: Dir> PartitionLog<D> {
 
     fn prepare_close(&mut self) -> std::io::Result<()> {
         if let Some(active) = self.segments.last_mut() {
-            active.store_indexes()?;
+            active.store_indexes_at_close()?;
             for file in active.offsets.file().into_iter().chain(active.times.file()) {
                 self.unsaved.file_written(file);
             }
         }
         self.unsaved.names_changed();
-        self.unsaved.epochs_changed();
         self.write_snapshot()
     }
 }
