@@ -93,7 +93,7 @@ pub(crate) struct Index<D: Dir, E: Entry> {
     /// Opened at the first need if the segment is sealed.
     stored: OnceLock<Stored<D>>,
     memory: Vec<E>,
-    /// A file of an earlier life may lie there that must be replaced, even by an empty one.
+    /// A file of an earlier life may lie there that must be replaced.
     stale_file: bool,
 }
 
@@ -217,7 +217,8 @@ impl<D: Dir, E: Entry> Index<D, E> {
         let Some(stored) = self.stored.get_mut() else {
             return Ok(());
         };
-        if self.memory.is_empty() && (stored.file.is_some() || !self.stale_file) {
+        // An empty index gets its file, too: Kafka's tools open `.index` and `.timeindex` together.
+        if self.memory.is_empty() && stored.file.is_some() {
             return Ok(());
         }
         let file = match &stored.file {

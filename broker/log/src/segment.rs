@@ -190,7 +190,7 @@ impl<D: Dir> Segment<D> {
     }
 
     /// As [`Self::store_indexes`], for an active segment that is closed: without offset entries its batches are
-    /// walked from the start anyway, and two files less are to be synced.
+    /// walked from the start anyway, and two files less are to be made and synced.
     pub(crate) fn store_indexes_at_close(&mut self) -> io::Result<()> {
         if self.offsets.is_empty_and_new()? {
             Ok(())
