@@ -121,7 +121,7 @@ dump_log() {
     [ ! -s "$file" ] || files+=("$file")
   done
   [ ${#files[@]} -ge 10 ] || { echo "only ${#files[@]} files in $WORK/data"; return 1; }
-  java_tool org.apache.kafka.tools.DumpLogSegments --deep-iteration --files "$(IFS=,; echo "${files[*]}")" > "$output" 2>&1 || { tail -n 3 "$output"; return 1; }
+  java_tool org.apache.kafka.tools.DumpLogSegments --deep-iteration --files "$(IFS=,; echo "${files[*]}")" > "$output" 2>&1 || { grep -m 1 Exception "$output"; return 1; }
   if grep -iE 'mismatch|corrupt|out of order|isvalid: false|Exception|Found timestamp' "$output" | head -n 3 | grep .; then return 1; fi
   echo "${#files[@]} files of $(find "$WORK/data" -name '*.log' -size +0 | wc -l) segments, $(grep -c '^| offset' "$output") records"
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::context::BrokerContext;
 use crate::error::StartError;
+use crate::replica_manager::Flush;
 
 /// How exactly `flush.ms` is kept.
 const TICK: Duration = Duration::from_millis(100);
@@ -17,8 +18,8 @@ const CHECKPOINT: Duration = Duration::from_secs(30);
 /// How often idle producers are looked for.
 const EXPIRE: Duration = Duration::from_mins(1);
 
-/// How often removed data is looked for.
-const PURGE: Duration = Duration::from_secs(1);
+/// How often closed segments and removed data are looked for.
+const SWEEP: Duration = Duration::from_secs(1);
 
 /// The thread. Dropping it ends the thread without waiting.
 #[derive(Debug)]
@@ -33,14 +34,16 @@ impl Background {
         let (stop, stopped) = mpsc::channel();
         let work = move || {
             let mut checkpoint_at = Instant::now() + CHECKPOINT;
-            let mut purge_at = Instant::now();
+            let mut sweep_at = Instant::now();
             let mut expire_at = Instant::now() + EXPIRE;
             while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(TICK) {
-                broker.replicas.flush_due();
                 let now = Instant::now();
-                if now >= purge_at {
+                if now < sweep_at {
+                    broker.replicas.flush_due(Flush::ByTime);
+                } else {
+                    broker.replicas.flush_due(Flush::Everything);
                     broker.replicas.purge_due();
-                    purge_at = now + PURGE;
+                    sweep_at = now + SWEEP;
                 }
                 if now >= expire_at {
                     broker.replicas.expire_producers();

@@ -25,6 +25,8 @@ mod opening;
 #[cfg(test)]
 mod tests;
 
+pub use checkpoints::Flush;
+
 /// Room for a request around the largest batch.
 const FRAME_MARGIN: usize = 1 << 20;
 

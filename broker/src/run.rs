@@ -41,5 +41,5 @@ pub async fn run(args: RunArgs, stop: impl Future<Output = ()>) -> Result<(), St
         let client = ControlClient::new(settings).map_err(|error| StartError::Controller(error.to_string()))?;
         Ok(Controller::Remote(client))
     };
-    broker::run(&args.broker, role, opened, connect, stop).await
+    Box::pin(broker::run(&args.broker, role, opened, connect, stop)).await
 }

@@ -63,7 +63,8 @@ pub async fn run(args: StandaloneArgs, stop: impl Future<Output = ()>) -> Result
         groups: GroupSettings::standalone(),
     };
     let link = controller.clone();
-    let ended = broker::run(&args.broker, role, opened, move |_| Ok(Controller::Local(link)), stop).await;
+    let connect = move |_| Ok(Controller::Local(link));
+    let ended = Box::pin(broker::run(&args.broker, role, opened, connect, stop)).await;
     controller.shutdown().await;
     ended
 }

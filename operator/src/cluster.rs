@@ -123,6 +123,7 @@ async fn pass(
     }
     tell_controller(handle, cluster, memory).await;
     let image = handle.image().borrow().clone();
+    context.metrics.observe(names, &image, handle.metrics().tail_bytes());
     let mut view = View::new(context, names, cluster, &image);
     view.refused.clone_from(&memory.refused);
 

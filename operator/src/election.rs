@@ -21,6 +21,9 @@ use crate::watches::Watches;
 /// An answer that takes longer is no answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
+/// A cache that was behind is not asked for this long.
+const DISTRUST: Duration = Duration::from_secs(30);
+
 /// One replica's candidacy for one cluster.
 pub struct Election {
     leases: Api<Lease>,
@@ -30,6 +33,8 @@ pub struct Election {
     identity: String,
     elector: Elector,
     begun: Instant,
+    /// Until then the Lease is read directly: the cache was found to be behind.
+    distrust: Option<Duration>,
     /// The Lease as last read or written, whose fields a renewal keeps.
     lease: Option<Lease>,
 }
@@ -45,6 +50,7 @@ impl Election {
             identity: identity.to_owned(),
             elector: Elector::new(identity),
             begun: Instant::now(),
+            distrust: None,
             lease: None,
         }
     }
@@ -59,7 +65,7 @@ impl Election {
         while !stop.is_cancelled() {
             let step = match self.elector.next(self.now()) {
                 Some(step) => step,
-                None => self.look(),
+                None => self.look().await,
             };
             let pause = match step {
                 Step::Take | Step::Renew => self.write(&leads).await,
@@ -84,11 +90,20 @@ impl Election {
     }
 
     /// The cache says when to try; [`Self::write`] succeeds only on what was read.
-    fn look(&mut self) -> Step {
-        self.lease = self
-            .watches
-            .lease(&self.names.namespace, &self.names.controller_lease())
-            .map(|lease| (*lease).clone());
+    async fn look(&mut self) -> Step {
+        let name = self.names.controller_lease();
+        let direct = self.distrust.is_some_and(|until| self.now() < until);
+        self.lease = if direct {
+            let Ok(Ok(lease)) = timeout(ANSWER_WITHIN, self.leases.get_opt(&name)).await else {
+                let now = self.now();
+                return self.elector.failed(now);
+            };
+            lease
+        } else {
+            self.watches
+                .lease(&self.names.namespace, &name)
+                .map(|lease| (*lease).clone())
+        };
         let record = self.lease.as_ref().map(record);
         let now = self.now();
         self.elector.observe(now, record)
@@ -120,6 +135,7 @@ impl Election {
         match timeout(ANSWER_WITHIN, self.leases.get_opt(&self.names.controller_lease())).await {
             Ok(Ok(lease)) => {
                 self.lease = lease;
+                self.distrust = Some(self.now() + DISTRUST);
                 let record = self.lease.as_ref().map(record);
                 let now = self.now();
                 match self.elector.observe(now, record) {
@@ -129,7 +145,6 @@ impl Election {
                         Duration::ZERO
                     }
                     Step::Wait(pause) | Step::Hold(pause) => pause,
-                    // The cache may lag behind this read: write on what was read.
                     Step::Take | Step::Renew => Duration::from_millis(50),
                 }
             }

@@ -115,6 +115,7 @@ async fn reign(context: &Context, names: &ClusterNames, mut over: BoxFuture<'_, 
         context.seats.leave(&cluster);
     }
     handle.shutdown().await;
+    context.metrics.forget(names);
     result
 }
 
@@ -128,8 +129,6 @@ async fn rule(
     handle.leading().await.map_err(ended)?;
     let epoch = handle.image().borrow().controller_epoch();
     info!(namespace = %names.namespace, cluster = %names.cluster, controller_epoch = %epoch, "leads the cluster");
-    let labels = [names.namespace.as_str(), names.cluster.as_str()];
-    context.metrics.controller_epoch.with_label_values(&labels).set(epoch.0);
     context.events.normal(
         cluster,
         "ControllerElected",

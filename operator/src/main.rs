@@ -18,7 +18,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("operator: {error:#}");
+            eprintln!("operator: {error}");
             ExitCode::FAILURE
         }
     }

@@ -1,6 +1,9 @@
 //! What the operator counts of itself, for Prometheus.
 
+use model::MetadataImage;
 use prometheus::{Encoder as _, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+
+use crate::names::ClusterNames;
 
 /// The operator's own series. The control of each cluster adds its own to the same registry.
 #[derive(Clone)]
@@ -15,12 +18,25 @@ pub struct Metrics {
     pub watch_restarts: IntCounterVec,
     /// 1 for each cluster that this replica leads.
     pub leads: IntGaugeVec,
-    /// Controller epoch of each cluster that this replica leads.
-    pub controller_epoch: IntGaugeVec,
+    /// What the controllers of this replica see.
+    controllers: Controllers,
     /// Bytes written to metadata logs.
     pub metadata_bytes: IntCounterVec,
     /// Appends to metadata logs by result (`success`, `conflict`, `unknown`, `refused`).
     pub metadata_appends: IntCounterVec,
+}
+
+/// Per cluster; Kafka's names where Kafka has one, so that dashboards find them.
+#[derive(Clone)]
+struct Controllers {
+    epoch: IntGaugeVec,
+    log_bytes: IntGaugeVec,
+    active: IntGaugeVec,
+    topics: IntGaugeVec,
+    partitions: IntGaugeVec,
+    offline: IntGaugeVec,
+    brokers: IntGaugeVec,
+    fenced: IntGaugeVec,
 }
 
 impl Metrics {
@@ -65,11 +81,44 @@ impl Metrics {
                 "1 for each cluster that this replica leads",
                 cluster,
             )?,
-            controller_epoch: gauge(
-                "barnabas_controller_epoch",
-                "Controller epoch of the clusters led here",
-                cluster,
-            )?,
+            controllers: Controllers {
+                epoch: gauge(
+                    "barnabas_controller_epoch",
+                    "Controller epoch of the clusters led here",
+                    cluster,
+                )?,
+                log_bytes: gauge(
+                    "barnabas_metadata_log_bytes",
+                    "Bytes of the metadata log since its last snapshot",
+                    cluster,
+                )?,
+                active: gauge(
+                    "kafka_controller_kafkacontroller_activecontrollercount",
+                    "1 for each cluster whose controller is here",
+                    cluster,
+                )?,
+                topics: gauge("kafka_controller_kafkacontroller_globaltopiccount", "Topics", cluster)?,
+                partitions: gauge(
+                    "kafka_controller_kafkacontroller_globalpartitioncount",
+                    "Partitions",
+                    cluster,
+                )?,
+                offline: gauge(
+                    "kafka_controller_kafkacontroller_offlinepartitionscount",
+                    "Partitions without a leader",
+                    cluster,
+                )?,
+                brokers: gauge(
+                    "kafka_controller_kafkacontroller_activebrokercount",
+                    "Registered brokers that may lead",
+                    cluster,
+                )?,
+                fenced: gauge(
+                    "kafka_controller_kafkacontroller_fencedbrokercount",
+                    "Registered brokers that may not lead",
+                    cluster,
+                )?,
+            },
             metadata_bytes: counter(
                 "barnabas_metadata_log_written_bytes_total",
                 "Bytes written to the metadata log and its snapshots",
@@ -82,6 +131,45 @@ impl Metrics {
             )?,
             registry,
         })
+    }
+
+    /// What the controller of a cluster that is led here sees now.
+    pub fn observe(&self, names: &ClusterNames, image: &MetadataImage, log_bytes: u64) {
+        let cluster = [names.namespace.as_str(), names.cluster.as_str()];
+        let set = |gauge: &IntGaugeVec, value: usize| gauge.with_label_values(&cluster).set(value as i64);
+        let all = &self.controllers;
+        let partitions = || image.topics().values().flat_map(|topic| &topic.partitions);
+        let fenced = image.brokers().values().filter(|broker| broker.fenced).count();
+        all.epoch.with_label_values(&cluster).set(image.controller_epoch().0);
+        set(&all.log_bytes, log_bytes as usize);
+        set(&all.active, 1);
+        set(&all.topics, image.topics().len());
+        set(&all.partitions, partitions().count());
+        set(
+            &all.offline,
+            partitions().filter(|partition| partition.leader.is_none()).count(),
+        );
+        set(&all.brokers, image.brokers().len() - fenced);
+        set(&all.fenced, fenced);
+    }
+
+    /// The cluster is led here no longer: what was seen of it is not said any more.
+    pub fn forget(&self, names: &ClusterNames) {
+        let cluster = [names.namespace.as_str(), names.cluster.as_str()];
+        let all = &self.controllers;
+        for gauge in [
+            &all.epoch,
+            &all.log_bytes,
+            &all.active,
+            &all.topics,
+            &all.partitions,
+            &all.offline,
+            &all.brokers,
+            &all.fenced,
+        ] {
+            // Not there: nothing was seen yet.
+            let _ = gauge.remove_label_values(&cluster);
+        }
     }
 
     /// Everything in Prometheus' text format.
@@ -100,5 +188,15 @@ mod tests {
     fn the_text_names_the_build() {
         let text = Metrics::new().unwrap().text().unwrap();
         assert!(text.contains("barnabas_build_info{version="), "{text}");
+    }
+
+    #[test]
+    fn a_cluster_shows_while_it_is_led_here_and_not_after() {
+        let (metrics, names) = (Metrics::new().unwrap(), ClusterNames::new("mail", "castle"));
+        let series = "activecontrollercount{cluster=\"castle\",namespace=\"mail\"} 1";
+        metrics.observe(&names, &MetadataImage::empty(), 7);
+        assert!(metrics.text().unwrap().contains(series));
+        metrics.forget(&names);
+        assert!(!metrics.text().unwrap().contains(series));
     }
 }

@@ -22,7 +22,7 @@ pub const METRICS_PORT: u16 = 9404;
 const SLUG: usize = 40;
 
 /// The names of one cluster's objects.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ClusterNames {
     /// Namespace of the Cluster and of everything here.
     pub namespace: String,

@@ -39,6 +39,12 @@ pub async fn run(args: RunArgs) -> Result<(), OperatorError> {
     let mut terminate = signals()?;
     let metrics = Metrics::new().map_err(|error| OperatorError::Controller(error.to_string()))?;
     let readiness = Readiness::default();
+    // Ports first: a port that is taken should be said before anything is written anywhere.
+    let listener = TcpListener::bind(args.control_listen).map_err(|source| OperatorError::Bind {
+        what: "the control service",
+        address: args.control_listen.to_string(),
+        source,
+    })?;
     health::serve(args.metrics, metrics.clone(), readiness.clone()).await?;
 
     let client = Client::try_default().await?;
@@ -71,7 +77,15 @@ pub async fn run(args: RunArgs) -> Result<(), OperatorError> {
 
     // Listening comes before leading: a Lease tells brokers where to come.
     let stop = CancellationToken::new();
-    let server = serve(&args, &place, &namespace, &authority, verifier, &context, stop.clone())?;
+    let server = serve(
+        listener,
+        &place,
+        &namespace,
+        &authority,
+        verifier,
+        &context,
+        stop.clone(),
+    )?;
     tokio::select! {
         () = context.watches.ready() => {}
         () = terminate.received() => return Ok(()),
@@ -134,7 +148,7 @@ impl Place {
 }
 
 fn serve(
-    args: &RunArgs,
+    listener: TcpListener,
     place: &Place,
     namespace: &str,
     authority: &Authority,
@@ -142,11 +156,6 @@ fn serve(
     context: &Context,
     stop: CancellationToken,
 ) -> Result<JoinHandle<()>, OperatorError> {
-    let listener = TcpListener::bind(args.control_listen).map_err(|source| OperatorError::Bind {
-        what: "the control service",
-        address: args.control_listen.to_string(),
-        source,
-    })?;
     let names = [
         format!("{CONTROL_SERVER_NAME}.{namespace}"),
         format!("{CONTROL_SERVER_NAME}.{namespace}.svc"),

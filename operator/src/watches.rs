@@ -209,7 +209,11 @@ where
     let (reader, writer) = store();
     let restarts = metrics.watch_restarts.with_label_values(&[K::kind(&()).as_ref()]);
     let api: Api<K> = within(scope.client, scope.namespace);
-    let stream = watcher(api, config).backoff(Patience::fresh()).reflect(writer);
+    let stream = watcher(api, config)
+        .backoff(Patience::fresh())
+        // Half of every object, and nothing here reads it.
+        .modify(|object| object.meta_mut().managed_fields = None)
+        .reflect(writer);
     tasks.spawn(async move {
         let mut stream = std::pin::pin!(stream);
         while let Some(event) = stream.next().await {

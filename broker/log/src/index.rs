@@ -93,6 +93,8 @@ pub(crate) struct Index<D: Dir, E: Entry> {
     /// Opened at the first need if the segment is sealed.
     stored: OnceLock<Stored<D>>,
     memory: Vec<E>,
+    /// A file of an earlier life may lie there that must be replaced.
+    stale_file: bool,
 }
 
 struct Stored<D: Dir> {
@@ -101,14 +103,15 @@ struct Stored<D: Dir> {
 }
 
 impl<D: Dir, E: Entry> Index<D, E> {
-    /// An index without entries; a file left by an earlier life is replaced when the first entries are written.
-    pub(crate) fn fresh(dir: D, base_offset: i64) -> Self {
+    /// An index without entries. If `stale_file`, one left by an earlier life is replaced when this one is written.
+    pub(crate) fn fresh(dir: D, base_offset: i64, stale_file: bool) -> Self {
         let stored = OnceLock::from(Stored { file: None, entries: 0 });
         Self {
             dir,
             base_offset,
             stored,
             memory: Vec::new(),
+            stale_file,
         }
     }
 
@@ -119,6 +122,7 @@ impl<D: Dir, E: Entry> Index<D, E> {
             base_offset,
             stored: OnceLock::new(),
             memory: Vec::new(),
+            stale_file: false,
         }
     }
 
@@ -145,6 +149,11 @@ impl<D: Dir, E: Entry> Index<D, E> {
     /// Entries in file and memory.
     pub(crate) fn len(&self) -> io::Result<usize> {
         Ok(self.stored()?.entries + self.memory.len())
+    }
+
+    /// Whether there is no entry, neither here nor in a file of an earlier life.
+    pub(crate) fn is_empty_and_new(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0 && !self.stale_file && self.file().is_none())
     }
 
     /// Bytes of the whole index when written.
@@ -208,6 +217,7 @@ impl<D: Dir, E: Entry> Index<D, E> {
         let Some(stored) = self.stored.get_mut() else {
             return Ok(());
         };
+        // An empty index gets its file, too: Kafka's tools open `.index` and `.timeindex` together.
         if self.memory.is_empty() && stored.file.is_some() {
             return Ok(());
         }
@@ -264,13 +274,13 @@ mod tests {
     #[test]
     fn entries_are_kafkas_to_the_byte() {
         let dir = SimDir::new();
-        let mut offsets = Index::<_, OffsetEntry>::fresh(dir.clone(), 7);
+        let mut offsets = Index::<_, OffsetEntry>::fresh(dir.clone(), 7, true);
         offsets.push(OffsetEntry {
             relative_offset: 0x0102,
             position: 0x0a0b,
         });
         offsets.store().unwrap();
-        let mut times = Index::<_, TimeEntry>::fresh(dir.clone(), 7);
+        let mut times = Index::<_, TimeEntry>::fresh(dir.clone(), 7, true);
         times.push(TimeEntry {
             timestamp: 0x0304,
             relative_offset: 5,
@@ -294,7 +304,7 @@ mod tests {
             cut in 0_i64..2000,
         ) {
             let dir = SimDir::new();
-            let mut index = Index::<_, OffsetEntry>::fresh(dir.clone(), 100);
+            let mut index = Index::<_, OffsetEntry>::fresh(dir.clone(), 100, true);
             let mut model = Vec::new();
             let (mut offset, mut position) = (0, 0);
             for (by, bytes, store) in steps {

@@ -1,7 +1,7 @@
 //! One partition's log. One owner at a time: the caller holds it under a short lock.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use model::{LeaderEpoch, TopicId};
 
@@ -50,6 +50,8 @@ pub struct PartitionLog<D: Dir> {
     /// Offsets of the producer snapshots on the disk, rising.
     snapshots: Vec<i64>,
     unsaved: Unsaved<D>,
+    /// The newest change that the file of leader epochs holds; held while it is written.
+    epochs_written: Arc<Mutex<u64>>,
     /// Set by the first write or sync that failed; nothing is accepted any more.
     offline: Option<LogError>,
     /// How often the log was cut: a flush begun before a cut says nothing about what came after it.
@@ -159,6 +161,7 @@ impl<D: Dir> PartitionLog<D> {
             producers: recovered.producers,
             snapshots: recovered.snapshots,
             unsaved,
+            epochs_written: Arc::default(),
             offline: None,
             cuts: 0,
             scratch: append::Scratch::default(),

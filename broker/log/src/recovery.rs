@@ -104,6 +104,8 @@ fn list<D: Dir>(dir: &D) -> Result<Names, LogError> {
         bases: Vec::new(),
         snapshots: Vec::new(),
     };
+    let mut leftover = Vec::new();
+    let mut indexes = Vec::new();
     for name in dir
         .list()
         .map_err(|error| LogError::read("listing a partition directory", error))?
@@ -115,16 +117,24 @@ fn list<D: Dir>(dir: &D) -> Result<Names, LogError> {
         match (offset, extension) {
             (Some(base), "log") => names.bases.push(base),
             (Some(offset), "snapshot") => names.snapshots.push(offset),
+            (Some(base), OffsetEntry::EXTENSION | TimeEntry::EXTENSION) => indexes.push((base, name)),
             // Left by a crash in the middle of replacing or deleting a file.
-            (_, "tmp" | "deleted" | "cleaned") => {
-                dir.remove(&name)
-                    .map_err(|error| LogError::offline("removing a leftover file", error))?;
-            }
+            (_, "tmp" | "deleted" | "cleaned") => leftover.push(name),
             _ => {}
         }
     }
     names.bases.sort_unstable();
     names.snapshots.sort_unstable();
+    // An index whose segment is gone must not be found by the next segment of that offset.
+    leftover.extend(
+        indexes
+            .into_iter()
+            .filter(|(base, _)| names.bases.binary_search(base).is_err())
+            .map(|(_, name)| name),
+    );
+    for name in leftover {
+        remove_if_there(dir, &name)?;
+    }
     Ok(names)
 }
 

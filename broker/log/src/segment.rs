@@ -69,6 +69,9 @@ impl<D: Dir> Segment<D> {
         let file = dir.open(&log_file_name(base_offset), Open::Create)?;
         let mut segment = Self::sealed(dir, base_offset, 0);
         segment.forget_derived();
+        // Nothing of this segment is on the disk.
+        segment.offsets = Index::fresh(dir.clone(), base_offset, false);
+        segment.times = Index::fresh(dir.clone(), base_offset, false);
         segment.log = OnceLock::from(Arc::new(file));
         Ok(segment)
     }
@@ -127,8 +130,8 @@ impl<D: Dir> Segment<D> {
 
     /// Forgets what is known beside the batches themselves; they are to be noted again one by one.
     pub(crate) fn forget_derived(&mut self) {
-        self.offsets = Index::fresh(self.dir.clone(), self.base_offset);
-        self.times = Index::fresh(self.dir.clone(), self.base_offset);
+        self.offsets = Index::fresh(self.dir.clone(), self.base_offset, true);
+        self.times = Index::fresh(self.dir.clone(), self.base_offset, true);
         self.bytes_since_entry = 0;
         self.max_timestamp = OnceLock::from(None);
         self.first_timestamp = None;
@@ -184,6 +187,16 @@ impl<D: Dir> Segment<D> {
         self.note_time();
         self.offsets.store()?;
         self.times.store()
+    }
+
+    /// As [`Self::store_indexes`], for an active segment that is closed: without offset entries its batches are
+    /// walked from the start anyway, and two files less are to be made and synced.
+    pub(crate) fn store_indexes_at_close(&mut self) -> io::Result<()> {
+        if self.offsets.is_empty_and_new()? {
+            Ok(())
+        } else {
+            self.store_indexes()
+        }
     }
 
     /// Files whose sync makes the segment durable.

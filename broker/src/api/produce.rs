@@ -4,6 +4,9 @@
 //! gets one append (one lock, one write), and the answers leave in the order of the requests. The records themselves are
 //! never copied: they are stamped and written from the receive buffer.
 
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
 use broker_log::AppendInfo;
 use broker_network::{Frame, Responses};
 use model::TopicId;
@@ -22,6 +25,9 @@ use crate::replica_manager::TopicTable;
 
 /// The first version whose clients can read zstd.
 const KNOWS_ZSTD: i16 = 7;
+
+/// How often trouble with the disk is told.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// Where a batch keeps the low byte of its attributes, and what is in it.
 const ATTRIBUTES: usize = 22;
@@ -230,10 +236,29 @@ fn count(partition: &PartitionHandle, bytes: usize, outcome: &Result<AppendInfo,
                 (info.last_offset - info.base_offset + 1) as u64,
             );
         }
-        Err(_) => {
+        Err(refusal) => {
             metrics.add(TopicCounter::FailedProduceRequests, 1);
             metrics.add(TopicCounter::BytesRejected, bytes as u64);
+            if refusal.code == ErrorCode::KafkaStorageError {
+                tell_of_storage(partition, refusal);
+            }
         }
+    }
+}
+
+/// A full or broken disk is said in the log, at most once in [`TELL_EVERY`]: producers come again and again.
+fn tell_of_storage(partition: &PartitionHandle, refusal: &Refusal) {
+    static TOLD_MS: AtomicI64 = AtomicI64::new(i64::MIN);
+    let now = now_ms();
+    let told = TOLD_MS.load(Ordering::Relaxed);
+    let due = told.saturating_add(TELL_EVERY.as_millis() as i64) <= now;
+    if due
+        && TOLD_MS
+            .compare_exchange(told, now, Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok()
+    {
+        let (topic, partition) = (&partition.topic, partition.index);
+        tracing::error!(%topic, %partition, reason = refusal.message, "records cannot be stored, producers are told to try again");
     }
 }
 

@@ -81,14 +81,14 @@ impl PartitionHandle {
         self.inner.lock().checkpoint()
     }
 
-    /// Flushes if `flush.ms` says so. The lock is not held during the flush.
+    /// Flushes what `flush.ms` asks for, and segments that were closed since. The lock is not held during the flush.
     pub fn flush_if_due(&self, now_ms: i64) -> Result<(), LogError> {
-        let work = {
-            let mut inner = self.inner.lock();
-            match &mut inner.log {
-                LogState::Open(log) if log.flush_due(now_ms) => log.begin_flush()?,
-                _ => return Ok(()),
-            }
+        let due = match &mut self.inner.lock().log {
+            LogState::Open(log) => log.begin_due_flush(now_ms)?,
+            LogState::Offline(_) | LogState::Closed => None,
+        };
+        let Some(work) = due else {
+            return Ok(());
         };
         let done = work.run();
         match &mut self.inner.lock().log {

@@ -17,6 +17,15 @@ pub(super) struct Checkpoints {
     written: [Offsets; 3],
 }
 
+/// Which partitions [`ReplicaManager::flush_due`] looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flush {
+    /// Those of topics with a `flush.ms`.
+    ByTime,
+    /// All: segments that were closed are flushed too, or a restart after a kill would have to read them again.
+    Everything,
+}
+
 /// In the order of [`Checkpoints`]' arrays.
 const FILES: [Checkpoint; 3] = [
     Checkpoint::RecoveryPoint,
@@ -58,11 +67,14 @@ impl Checkpoints {
 }
 
 impl ReplicaManager {
-    /// Flushes what `flush.ms` says is due.
-    pub fn flush_due(&self) {
+    /// Flushes what is due: of every partition, or only of topics with a `flush.ms`, which is asked for more often.
+    pub fn flush_due(&self, of: Flush) {
         let now = now_ms();
         let table = self.table.load_full();
-        let topics = table.by_id.values().filter(|topic| topic.flushes_by_time);
+        let topics = table
+            .by_id
+            .values()
+            .filter(|topic| of == Flush::Everything || topic.flushes_by_time);
         for partition in topics.flat_map(|topic| topic.partitions.iter().flatten()) {
             if let Err(error) = partition.flush_if_due(now) {
                 tracing::error!(topic_partition = %name_of(partition), %error, "flush failed");

@@ -23,7 +23,7 @@ impl ModelBatch {
         }
     }
 
-    fn same_but_offset(&self, other: &Self) -> bool {
+    pub(crate) fn same_but_offset(&self, other: &Self) -> bool {
         self.bytes[8..] == other.bytes[8..]
     }
 }

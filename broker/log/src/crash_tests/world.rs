@@ -179,21 +179,25 @@ impl World {
             // Not acknowledged, so it may be there or not after a restart.
             return Err(Stop::Offline);
         }
-        let in_flight = std::mem::take(&mut self.model.in_flight);
-        let mut failed = false;
-        for (batch, outcome) in in_flight.into_iter().zip(outcomes) {
-            match outcome {
-                Ok(info) if !failed && info.base_offset == batch.header.base_offset => self.model.batches.push(batch),
-                Ok(info) if failed => {
-                    // Behind one that did not fit: the batch has another offset than foreseen.
-                    let mut bytes = batch.bytes;
-                    protocol::batch::patch_offset_and_epoch(&mut bytes, info.base_offset, epoch.0).unwrap();
-                    self.model.batches.push(ModelBatch::parse(&bytes));
-                }
-                Ok(info) => return Err(Stop::Wrong(format!("offset {}, due was {base}", info.base_offset))),
-                Err(_) => failed = true,
+        // On a full disk some batches may not fit, and some may be there but could not be flushed.
+        let sent = std::mem::take(&mut self.model.in_flight);
+        let process = self.process()?;
+        let there = read_from(&process.log, base).map_err(Stop::Wrong)?;
+        let mut due = there.iter();
+        let mut next = due.next();
+        for (batch, outcome) in sent.iter().zip(outcomes) {
+            let found = next.filter(|found| found.same_but_offset(batch));
+            match (outcome, found) {
+                (Ok(info), Some(found)) if info.base_offset == found.header.base_offset => next = due.next(),
+                (Err(_), Some(_)) => next = due.next(),
+                (Err(_), None) => {}
+                (Ok(info), _) => return Err(Stop::Wrong(format!("acknowledged {info:?} but {found:?}"))),
             }
         }
+        if let Some(unknown) = next {
+            return Err(Stop::Wrong(format!("nobody sent {unknown:?}")));
+        }
+        self.model.batches.extend(there);
         self.model.flushed = self.model.flushed.max(recovery_point);
         Ok(())
     }
@@ -216,7 +220,14 @@ impl World {
 
     fn flush_beside_an_append(&mut self) -> Result<(), Stop> {
         let end = self.model.end();
-        let work = self.process()?.log.begin_flush();
+        let only_due = self.chance.one_in(2);
+        let log = &mut self.process()?.log;
+        let work = if only_due {
+            log.begin_due_flush(0).transpose()
+        } else {
+            Some(log.begin_flush())
+        };
+        let Some(work) = work else { return Ok(()) };
         let Some(work) = self.judge(work, "begin flush")? else {
             return Ok(());
         };
@@ -224,7 +235,13 @@ impl World {
         let done = work.run();
         let result = self.process()?.log.end_flush(done);
         if self.judge(result, "end flush")?.is_some() {
-            self.model.flushed = self.model.flushed.max(end);
+            let recovery_point = self.process()?.log.recovery_point();
+            if recovery_point < end && !only_due {
+                return Err(Stop::Wrong(format!(
+                    "flushed {end} but the recovery point is {recovery_point}"
+                )));
+            }
+            self.model.flushed = self.model.flushed.max(recovery_point);
         }
         Ok(())
     }
@@ -353,8 +370,11 @@ impl World {
 }
 
 fn read_all(log: &PartitionLog<SimDir>) -> Result<Vec<ModelBatch>, String> {
+    read_from(log, 0)
+}
+
+fn read_from(log: &PartitionLog<SimDir>, mut offset: i64) -> Result<Vec<ModelBatch>, String> {
     let mut found = Vec::new();
-    let mut offset = 0;
     while offset < log.log_end_offset() {
         let slice = log
             .read(offset, 1 << 20, i64::MAX, true)

@@ -36,6 +36,8 @@ pub struct AppendInfo {
 pub(super) struct Scratch {
     /// Batches accepted but not written yet.
     accepted: Vec<Accepted>,
+    /// Their bytes.
+    bytes: u64,
     /// Producers as they were before those batches.
     before: Vec<(ProducerId, Option<ProducerEntry>)>,
 }
@@ -169,6 +171,7 @@ impl<D: Dir> PartitionLog<D> {
             self.producers.replay(&producer, header.last_offset());
         }
         self.scratch.accepted.push(Accepted { index, header });
+        self.scratch.bytes += header.size_in_bytes() as u64;
         Ok(AppendInfo {
             base_offset,
             last_offset: header.last_offset(),
@@ -186,17 +189,9 @@ impl<D: Dir> PartitionLog<D> {
             .map_or(self.log_end_offset, |last| last.header.next_offset())
     }
 
-    fn accepted_bytes(&self) -> u64 {
-        self.scratch
-            .accepted
-            .iter()
-            .map(|accepted| accepted.header.size_in_bytes() as u64)
-            .sum()
-    }
-
     /// Whether the batch belongs into a new segment (Kafka's `LogSegment.shouldRoll`).
     fn must_roll(&mut self, header: &BatchHeader) -> Result<bool, LogError> {
-        let pending = self.accepted_bytes();
+        let pending = self.scratch.bytes;
         let last_offset = self.next_offset() + i64::from(header.last_offset_delta);
         let config = &self.config;
         let Some(active) = self.segments.last_mut() else {
@@ -246,6 +241,7 @@ impl<D: Dir> PartitionLog<D> {
             }
         }
         self.scratch.accepted.clear();
+        self.scratch.bytes = 0;
         self.scratch.before.clear();
         written
     }

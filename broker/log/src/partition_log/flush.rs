@@ -1,7 +1,7 @@
 //! Making a log durable, in pieces so that the slow one needs no lock.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::PartitionLog;
 use crate::dir::{Dir, DirFile};
@@ -9,6 +9,7 @@ use crate::error::LogError;
 use crate::leader_epochs;
 use crate::recovery::remove_snapshots;
 use crate::seeded::seeded_bug;
+use crate::segment::Segment;
 use crate::text_file;
 
 /// The syncs of one flush. Run it on a thread that may wait, without holding the log.
@@ -18,6 +19,7 @@ pub struct FlushWork<D: Dir> {
     dir: D,
     sync_names: bool,
     epochs: Option<Vec<u8>>,
+    epochs_written: Arc<Mutex<u64>>,
     covers: Covers,
 }
 
@@ -73,21 +75,41 @@ impl<D: Dir> FlushWork<D> {
                 .sync()
                 .map_err(|error| LogError::offline("syncing a partition directory", error))?;
         }
-        match &self.epochs {
-            Some(content) => text_file::replace(&self.dir, leader_epochs::FILE_NAME, content),
-            None => Ok(()),
+        let Some(content) = &self.epochs else { return Ok(()) };
+        // Flushes may overlap; what an older one knows must not replace what a newer one wrote.
+        let mut written = self.epochs_written.lock().unwrap_or_else(PoisonError::into_inner);
+        if *written < self.covers.changes {
+            text_file::replace(&self.dir, leader_epochs::FILE_NAME, content)?;
+            *written = self.covers.changes;
         }
+        Ok(())
     }
 }
 
 impl<D: Dir> PartitionLog<D> {
-    /// Whether `flush.ms` or `flush.messages` asks for a flush.
+    /// Whether `flush.ms` or `flush.messages` asks for a flush, or a sealed segment waits for one: then the recovery
+    /// point stands still, and a restart after a crash reads more and more.
     pub fn flush_due(&self, now_ms: i64) -> bool {
-        self.offline.is_none()
-            && self.unsaved.since_ms.is_some_and(|since| {
-                self.unsaved.records >= self.config.flush_messages
-                    || now_ms.saturating_sub(since) >= self.config.flush_ms
-            })
+        self.offline.is_none() && (self.records_due(now_ms) || self.segments.iter().any(|segment| segment.unsynced))
+    }
+
+    fn records_due(&self, now_ms: i64) -> bool {
+        self.unsaved.since_ms.is_some_and(|since| {
+            self.unsaved.records >= self.config.flush_messages || now_ms.saturating_sub(since) >= self.config.flush_ms
+        })
+    }
+
+    /// As [`Self::begin_flush`], for what is due only: if no record is, the active segment is left to the operating
+    /// system (as Kafka does when a segment is rolled).
+    pub fn begin_due_flush(&mut self, now_ms: i64) -> Result<Option<FlushWork<D>>, LogError> {
+        if !self.flush_due(now_ms) {
+            return Ok(None);
+        }
+        if self.records_due(now_ms) {
+            return self.begin_flush().map(Some);
+        }
+        let active_base = self.segments.last().map_or(0, Segment::base_offset);
+        self.work(active_base).map(Some)
     }
 
     /// Records that no flush has covered.
@@ -98,7 +120,7 @@ impl<D: Dir> PartitionLog<D> {
     /// Makes everything appended so far durable and moves the recovery point to the log end.
     ///
     /// # Errors
-    /// The log is offline afterwards: a sync is never tried again.
+    /// The log is offline afterwards, since a sync is never tried again; but for [`LogError::StorageFull`].
     pub fn flush(&mut self) -> Result<(), LogError> {
         let done = self.begin_flush()?.run();
         self.end_flush(done)
@@ -106,6 +128,14 @@ impl<D: Dir> PartitionLog<D> {
 
     /// What has to be synced now. Appends may go on while it runs.
     pub fn begin_flush(&mut self) -> Result<FlushWork<D>, LogError> {
+        let work = self.work(self.log_end_offset)?;
+        self.unsaved.records = 0;
+        self.unsaved.since_ms = None;
+        Ok(work)
+    }
+
+    /// The syncs that make everything below `target` durable: the log end, or the base of the active segment.
+    fn work(&self, target: i64) -> Result<FlushWork<D>, LogError> {
         self.check_online()?;
         let mut files: Vec<_> = self.unsaved.files.iter().map(|(_, file)| Arc::clone(file)).collect();
         if !seeded_bug!(OnlyActiveSynced) {
@@ -116,19 +146,18 @@ impl<D: Dir> PartitionLog<D> {
         let mut active_base = 0;
         if let Some(active) = self.segments.last() {
             active_base = active.base_offset();
-            if self.recovery_point < self.log_end_offset {
+            if self.recovery_point.max(active_base) < target {
                 files.push(Arc::clone(active.log()?));
             }
         }
-        self.unsaved.records = 0;
-        self.unsaved.since_ms = None;
         Ok(FlushWork {
             files,
             dir: self.dir.clone(),
             sync_names: self.unsaved.names.is_some(),
             epochs: self.unsaved.epochs.map(|_| self.epochs.format()),
+            epochs_written: Arc::clone(&self.epochs_written),
             covers: Covers {
-                target: self.log_end_offset,
+                target,
                 active_base,
                 changes: self.unsaved.changes,
                 cuts: self.cuts,
@@ -138,13 +167,12 @@ impl<D: Dir> PartitionLog<D> {
 
     /// Moves the recovery point to where the flush came.
     pub fn end_flush(&mut self, done: FlushDone) -> Result<(), LogError> {
-        done.result.map_err(|error| match error {
-            // Names and bytes are there, the epochs are not: still nobody knows what the disk holds.
-            LogError::StorageFull { doing } => {
-                self.fail(LogError::offline(doing, std::io::ErrorKind::StorageFull.into()))
-            }
-            error => self.fail(error),
-        })?;
+        if let Err(error) = done.result {
+            // No room for a checkpoint file is no doubt about what the disk holds: it is tried again.
+            self.unsaved.records = (self.log_end_offset - self.recovery_point) as u64;
+            self.unsaved.since_ms = Some(i64::MIN);
+            return Err(self.fail(error));
+        }
         let covers = done.covers;
         if covers.cuts != self.cuts {
             return Ok(());
@@ -171,7 +199,7 @@ impl<D: Dir> PartitionLog<D> {
                 .map_err(|error| LogError::offline("closing a log", error))?;
             self.flush()?;
             let end = self.log_end_offset;
-            let bases: Vec<i64> = self.segments.iter().map(crate::segment::Segment::base_offset).collect();
+            let bases: Vec<i64> = self.segments.iter().map(Segment::base_offset).collect();
             let stale = |offset: &i64| *offset != end && bases.binary_search(offset).is_err();
             remove_snapshots(&self.dir, self.snapshots.iter().copied().filter(stale))?;
         }
@@ -180,13 +208,12 @@ impl<D: Dir> PartitionLog<D> {
 
     fn prepare_close(&mut self) -> std::io::Result<()> {
         if let Some(active) = self.segments.last_mut() {
-            active.store_indexes()?;
+            active.store_indexes_at_close()?;
             for file in active.offsets.file().into_iter().chain(active.times.file()) {
                 self.unsaved.file_written(file);
             }
         }
         self.unsaved.names_changed();
-        self.unsaved.epochs_changed();
         self.write_snapshot()
     }
 }
