@@ -105,7 +105,7 @@ interrupt() {
   local start end
   start=$(date +%s%N)
   kill -INT "$BROKER_PID"
-  while grep -q '^State:.[^Z]' "/proc/$BROKER_PID/status" 2> /dev/null; do
+  while is_running "$BROKER_PID"; do
     [ $((($(date +%s%N) - start) / 1000000)) -lt 5000 ] || { echo "still there after 5 s"; return 1; }
     sleep 0.01
   done

@@ -240,7 +240,7 @@ load_ends() {
   tail -n 1 "$RUN/load.log" | grep -q ' 0 errors'
 }
 
-gone() { ! [ -d "/proc/$1" ]; }
+gone() { ! is_running "$1"; }
 
 # next_topic_ready SECONDS: applies a new Topic now, and says how long it took to become Ready.
 next_topic_ready() {

@@ -68,10 +68,13 @@ stop() {
   if tr '\0' '\n' < "/proc/$pid/cmdline" 2> /dev/null | grep -qxF -- "$program"; then
     kill -s "$signal" "$pid" 2> /dev/null || true
     for attempt in $(seq 50); do
-      [ -d "/proc/$pid" ] || break
+      is_running "$pid" || break
       [ "$attempt" -lt 50 ] || kill -s KILL "$pid" 2> /dev/null || true
       sleep 0.1
     done
   fi
   rm -f "$name.pid"
 }
+
+# is_running PID: a zombie has ended, however late its parent looks.
+is_running() { grep -q '^State:.[^Z]' "/proc/$1/status" 2> /dev/null; }

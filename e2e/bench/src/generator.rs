@@ -3,7 +3,7 @@
 //! One thread drives all connections. Each wake-up reads every answer that has come and sends as many frames in one
 //! write, so that the generator's own cost stays small beside the broker's.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
@@ -135,8 +135,10 @@ async fn connection(load: Load, partition: usize, started: Instant) -> Result<u6
 /// A Produce v7 frame with one batch for one partition. Its correlation id stays the same: answers come in order.
 fn produce_frame(load: &Load, partition: i32) -> Result<Vec<u8>> {
     let mut records = BatchBuilder::new();
+    // A record of 1970 would be past its retention at once.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as i64;
     for index in 0..load.batch {
-        records.push(0, None, Some(&payload(index)), &[]);
+        records.push(now, None, Some(&payload(index)), &[]);
     }
     let records = records.build();
     let mut body = Vec::new();
