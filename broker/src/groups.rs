@@ -222,9 +222,14 @@ impl GroupManager {
         }
         let mut all = true;
         self.each_shard(|shard, now| {
-            if let Err(error) = shard.load(&self.settings, now) {
-                tracing::error!(?shard, %error, "consumer groups cannot be loaded, trying again");
-                all = false;
+            match shard.load(&self.settings, now) {
+                Ok(()) => {}
+                // The leadership moved on meanwhile; the metadata that says so nudges.
+                Err(error) if error.is_of_another_epoch() => all = false,
+                Err(error) => {
+                    tracing::error!(?shard, %error, "consumer groups cannot be loaded, trying again");
+                    all = false;
+                }
             }
         });
         all

@@ -25,6 +25,18 @@ pub(crate) enum LoadError {
     Batch(#[from] BatchError),
 }
 
+impl LoadError {
+    /// The partition is led by another, or in another epoch: nothing is wrong with it.
+    pub(super) fn is_of_another_epoch(&self) -> bool {
+        let codes = [
+            ErrorCode::NotLeaderOrFollower,
+            ErrorCode::FencedLeaderEpoch,
+            ErrorCode::UnknownLeaderEpoch,
+        ];
+        matches!(self, Self::Refused(refusal) if codes.contains(&refusal.code))
+    }
+}
+
 /// Appends records as one batch. Returns when they are committed.
 pub(super) fn append(
     partition: &PartitionHandle,
