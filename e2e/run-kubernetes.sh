@@ -113,6 +113,7 @@ cluster_installs() {
 
 leaders_are_spread() {
   wait_ready topics.barnabas.dev/orders 30 > /dev/null
+  wait_for 10 "the node ports" kcat -b "$(bootstrap external)" -L -m 2
   leaders orders
   [ "$(leaders orders)" = "0:4 1:4 2:4" ]
 }
