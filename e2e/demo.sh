@@ -36,6 +36,8 @@ metadata: {name: letters}
 spec: {clusterRef: {name: $CLUSTER}, partitions: 3}
 YAML
   wait_ready topics.barnabas.dev/letters 60 > /dev/null
+  # A node's port answers a moment after its Service is there, which is kube-proxy's to do.
+  wait_for 10 "the node ports" kcat -b "$(bootstrap external)" -L -m 2
   say "leaders of the 12 partitions of orders, by broker: $(leaders orders)"
 
   step "kcat: a message from a pod, read outside; a message from outside, read in a pod"

@@ -33,6 +33,7 @@ main() {
   verdict_or_end "the images are built and loaded" images
   [ -n "${BARNABAS_BIN:-}" ] || BARNABAS_BIN=${CARGO_TARGET_DIR:-$REPOSITORY/target}/x86_64-unknown-linux-gnu/release
   PYTHON=$("$E2E/clients/python.sh") || exit 1
+  try "both charts lint" helm lint --quiet "$REPOSITORY/charts/barnabas-operator" "$REPOSITORY/charts/barnabas-cluster"
   verdict_or_end "the operator's chart installs with two replicas" operator_installs
   verdict_or_end "three brokers are Ready within 60 s of helm install" cluster_installs
   k get pods -o wide >&2
@@ -113,6 +114,7 @@ cluster_installs() {
 
 leaders_are_spread() {
   wait_ready topics.barnabas.dev/orders 30 > /dev/null
+  wait_for 10 "the node ports" kcat -b "$(bootstrap external)" -L -m 2
   leaders orders
   [ "$(leaders orders)" = "0:4 1:4 2:4" ]
 }
