@@ -14,16 +14,27 @@ use crate::context::BrokerContext;
 mod acls;
 mod api_versions;
 mod create_topics;
+mod delete_groups;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
+mod describe_groups;
 mod fetch;
 mod find_coordinator;
 mod forward;
+mod group;
+mod heartbeat;
 mod init_producer_id;
+mod join_group;
+mod leave_group;
+mod list_groups;
 mod list_offsets;
 mod metadata;
+mod offset_commit;
+mod offset_delete;
+mod offset_fetch;
 mod produce;
+mod sync_group;
 
 /// Serves the connections of one broker.
 #[derive(Debug)]
@@ -111,6 +122,16 @@ impl ApiHandler {
             ApiKey::ListOffsets => list_offsets::handle(&call, responses),
             ApiKey::Metadata => metadata::handle(&call, responses),
             ApiKey::FindCoordinator => find_coordinator::handle(&call, responses),
+            ApiKey::JoinGroup => join_group::handle(&call, responses),
+            ApiKey::SyncGroup => sync_group::handle(&call, responses),
+            ApiKey::Heartbeat => heartbeat::handle(&call, responses),
+            ApiKey::LeaveGroup => leave_group::handle(&call, responses),
+            ApiKey::OffsetCommit => offset_commit::handle(&call, responses),
+            ApiKey::OffsetFetch => offset_fetch::handle(&call, responses),
+            ApiKey::OffsetDelete => offset_delete::handle(&call, responses),
+            ApiKey::DescribeGroups => describe_groups::handle(&call, responses),
+            ApiKey::ListGroups => list_groups::handle(&call, responses),
+            ApiKey::DeleteGroups => delete_groups::handle(&call, responses),
             ApiKey::ApiVersions => api_versions::handle(&call, responses),
             ApiKey::CreateTopics => create_topics::handle(&call, responses),
             ApiKey::DeleteTopics => delete_topics::handle(&call, responses),

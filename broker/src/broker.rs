@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use broker_groups::GroupSettings;
 use broker_log::DataDir as LogDir;
 use broker_log::dir::fs::FsDir;
 use broker_network::{DEFAULT_FRAME_LIMIT, NetworkConfig, Server, connection_limit, raise_descriptor_limit};
@@ -21,6 +22,7 @@ use crate::context::BrokerContext;
 use crate::controller_link::{Controller, ControllerLink};
 use crate::data_dir::DataDir;
 use crate::error::StartError;
+use crate::groups::GroupManager;
 use crate::health::{self, Readiness};
 use crate::lease::{self, LeaseSettings};
 use crate::listeners;
@@ -54,6 +56,8 @@ pub struct Role {
     pub pod_uid: Option<String>,
     /// The Lease to renew.
     pub lease: Option<String>,
+    /// How long consumer groups wait, and for what.
+    pub groups: GroupSettings,
 }
 
 /// What is opened before anything is started, so that every refusal comes while nothing has happened yet.
@@ -133,6 +137,7 @@ pub async fn run(
         rack: role.rack.clone(),
         metadata: MetadataCache::new(image),
         replicas,
+        groups: GroupManager::new(role.groups),
         controller: link,
         producer_ids: ProducerIds::default(),
         metrics: metrics.clone(),
@@ -198,6 +203,8 @@ pub async fn run(
     let server = Server::start(network, Arc::new(ApiHandler::new(Arc::clone(&broker))))?;
     network_metrics::register(&metrics, server.metrics());
     let background = Background::start(Arc::clone(&broker))?;
+    let groups = GroupManager::start(Arc::clone(&broker))?;
+    broker.groups.nudge();
     tracing::info!(broker_id = %role.id, listeners = names.join(" "), version = env!("CARGO_PKG_VERSION"), "serving");
 
     let ended = tokio::select! {
@@ -215,6 +222,7 @@ pub async fn run(
         () = membership::hand_over(&broker, incarnation, HAND_OVER) => {}
     }
     broker.stopping.store(true, Ordering::Release);
+    broker.groups.stop(groups);
     broker.replicas.wake_fetches();
     server.shutdown(FAREWELL).await;
     background.stop();

@@ -9,6 +9,7 @@ use protocol::leader::{CurrentLeader, NodeEndpoint};
 use protocol::topic::Topic;
 
 use crate::controller_link::ControllerLink;
+use crate::groups::GroupManager;
 use crate::metadata_cache::MetadataCache;
 use crate::metrics::BrokerMetrics;
 use crate::partition::Refusal;
@@ -31,6 +32,8 @@ pub struct BrokerContext {
     pub metadata: MetadataCache,
     /// The partitions here.
     pub replicas: ReplicaManager,
+    /// The consumer groups coordinated here.
+    pub groups: GroupManager,
     /// The way to the controller.
     pub controller: ControllerLink,
     /// Ids for idempotent producers.

@@ -21,6 +21,7 @@ pub mod controller_link;
 pub mod data_dir;
 pub mod error;
 pub mod features;
+pub mod groups;
 pub mod health;
 pub mod lease;
 pub mod listeners;

@@ -266,6 +266,7 @@ impl Follower<'_> {
                         // METADATA 9: what is not understood is not skipped.
                         tracing::error!(%error, "metadata is not understood, leading nothing that others replicate");
                         self.broker.replicas.resign_all();
+                        self.broker.groups.nudge();
                     }
                     return error.to_string();
                 }
@@ -300,6 +301,7 @@ impl Follower<'_> {
                 // METADATA 6: on a difference it stops leading and following until a snapshot hashes right.
                 tracing::error!(%error, "this broker's metadata differs from the controller's, asking for a snapshot");
                 self.broker.replicas.resign_all();
+                self.broker.groups.nudge();
                 *self.estranged = true;
                 Err(error.to_string())
             }
@@ -324,6 +326,7 @@ impl Follower<'_> {
             broker.replicas.sweep(&image);
             broker.metrics.metadata_offset.set(image.offset().0);
             broker.metadata.publish(image);
+            broker.groups.nudge();
             Ok(())
         });
         let taken = taken.await.unwrap_or_else(|error| Err(error.to_string()));

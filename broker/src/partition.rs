@@ -221,10 +221,22 @@ impl PartitionHandle {
         now_ms: i64,
         outcomes: &mut Vec<Result<AppendInfo, Refusal>>,
     ) {
+        self.append_in_epoch(batches, all_replicas, -1, now_ms, outcomes);
+    }
+
+    /// The same, only if this broker leads in that epoch: a coordinator must not write into what its successor began.
+    pub fn append_in_epoch(
+        &self,
+        batches: &mut [&mut [u8]],
+        all_replicas: bool,
+        current_leader_epoch: i32,
+        now_ms: i64,
+        outcomes: &mut Vec<Result<AppendInfo, Refusal>>,
+    ) {
         outcomes.clear();
         let mut inner = self.inner.lock();
         let inner = &mut *inner;
-        let leader = match inner.leader(-1) {
+        let leader = match inner.leader(current_leader_epoch) {
             Ok(leader) => leader,
             Err(refusal) => {
                 outcomes.extend(batches.iter().map(|_| Err(refusal.clone())));
@@ -299,6 +311,11 @@ impl PartitionHandle {
     /// Forgets a fetch that was answered.
     pub fn forget(&self, waiter: &Arc<FetchWaiter>) {
         self.inner.lock().fetches.retain(|parked| !Arc::ptr_eq(parked, waiter));
+    }
+
+    /// The first offset of the log.
+    pub fn log_start_offset(&self) -> Result<i64, Refusal> {
+        Ok(self.inner.lock().log()?.log_start_offset())
     }
 
     /// The leader epoch, if this broker leads.

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 
+use broker_groups::GroupSettings;
 use control::{ClusterRef, ControlClient, ControlSettings};
 use model::BrokerId;
 
@@ -25,6 +26,7 @@ pub async fn run(args: RunArgs, stop: impl Future<Output = ()>) -> Result<(), St
         rack: args.rack,
         pod_uid: args.pod_uid,
         lease: args.lease,
+        groups: GroupSettings::default(),
     };
     let connect = move |incarnation| {
         let settings = ControlSettings {

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
+use broker_groups::GroupSettings;
 use controller::{Format, Settings};
 use controller_host::entropy::random_bytes;
 use controller_host::{
@@ -59,6 +60,7 @@ pub async fn run(args: StandaloneArgs, stop: impl Future<Output = ()>) -> Result
         rack: None,
         pod_uid: None,
         lease: None,
+        groups: GroupSettings::standalone(),
     };
     let link = controller.clone();
     let connect = move |_| Ok(Controller::Local(link));

@@ -48,7 +48,7 @@ pub struct Coordinator {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FindError {
     /// Retriable: no broker coordinates this group now.
-    #[error("no broker coordinates group {0:?}: consumer groups are not served by this version of Barnabas")]
+    #[error("no broker coordinates group {0:?} now: its partition of __consumer_offsets has no leader yet")]
     NotAvailable(String),
     /// Not retriable: the whole kind is not there.
     #[error("{0:?}: {1} are not served by this version of Barnabas")]
@@ -58,13 +58,23 @@ pub enum FindError {
     UnknownType(i8),
 }
 
-/// The coordinator of `key`, or why there is none.
+/// The coordinator of `key`, or why there is none. `partitions` is the size of [`OFFSETS_TOPIC`], 0 if it is not there;
+/// `leader_of` tells who leads one of them.
 ///
-/// Groups arrive with the next step; until then the answer is the honest, retriable one, so that a client that waits
-/// finds its coordinator after an upgrade. A transactional producer is refused for good: it would wait for nothing.
-pub fn find(kind: CoordinatorType, key: &str) -> Result<Coordinator, FindError> {
+/// A transactional producer is refused for good, as long as transactions are not served: it would wait for nothing.
+pub fn find(
+    kind: CoordinatorType,
+    key: &str,
+    partitions: i32,
+    leader_of: impl Fn(PartitionIndex) -> Option<BrokerId>,
+) -> Result<Coordinator, FindError> {
     match kind {
-        CoordinatorType::Group => Err(FindError::NotAvailable(key.to_owned())),
+        CoordinatorType::Group => {
+            let partition = partition_for_key(key, partitions);
+            let leader = (partitions > 0).then(|| leader_of(partition)).flatten();
+            let broker = leader.ok_or_else(|| FindError::NotAvailable(key.to_owned()))?;
+            Ok(Coordinator { broker, partition })
+        }
         CoordinatorType::Transaction => Err(FindError::NotServed(key.to_owned(), "transactional ids")),
         CoordinatorType::Share => Err(FindError::NotServed(key.to_owned(), "share groups")),
     }
@@ -113,13 +123,19 @@ mod tests {
     }
 
     #[test]
-    fn a_group_waits_and_a_transaction_is_refused() {
+    fn a_group_is_where_its_partition_is_led_and_a_transaction_is_refused() {
+        let nobody = |_| None;
+        let somebody = |partition: PartitionIndex| (partition.0 == 2).then_some(BrokerId(7));
+        let group = CoordinatorType::Group;
+        assert!(matches!(find(group, "a", 0, somebody), Err(FindError::NotAvailable(_))));
+        assert!(matches!(find(group, "a", 5, nobody), Err(FindError::NotAvailable(_))));
+        let found = find(group, "a", 5, somebody);
+        assert_eq!(
+            found.map(|found| (found.broker, found.partition)),
+            Ok((BrokerId(7), PartitionIndex(2)))
+        );
         assert!(matches!(
-            find(CoordinatorType::Group, "g"),
-            Err(FindError::NotAvailable(_))
-        ));
-        assert!(matches!(
-            find(CoordinatorType::Transaction, "t"),
+            find(CoordinatorType::Transaction, "t", 5, somebody),
             Err(FindError::NotServed(..))
         ));
         assert_eq!(CoordinatorType::try_from(9), Err(FindError::UnknownType(9)));

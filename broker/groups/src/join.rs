@@ -170,12 +170,25 @@ impl GroupCoordinator {
     }
 
     pub(crate) fn static_rejoin_failed(&mut self, rejoin: &StaticRejoin, error: ErrorCode) {
-        // The former life was never replaced: there is nothing to take back.
+        let StaticRejoin {
+            group: id, applicant, ..
+        } = rejoin;
         let response = JoinGroupResponse {
             generation_id: rejoin.generation.0,
             ..join_error("", coordinator_error(error))
         };
-        self.agenda.reply(rejoin.applicant.ticket, Response::Join(response));
+        self.agenda.reply(applicant.ticket, Response::Join(response));
+        // The former life was never replaced. But a record that was appended and only not committed in time may be
+        // what a successor reads; it would fence the former life, which is fatal for a client. So it is taken back.
+        let written = self.durable.group(id.as_str());
+        let named = written.is_some_and(|group| group.members.iter().any(|m| m.member_id == applicant.fresh_id));
+        if let Some(group) = self.groups.get(id)
+            && named
+            && group.phase == Phase::Stable
+        {
+            let record = group.to_record(&group.assignments());
+            self.agenda.write(vec![record], Pending::Nothing);
+        }
     }
 }
 

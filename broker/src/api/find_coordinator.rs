@@ -1,44 +1,99 @@
 //! FindCoordinator: who coordinates a group or a transaction.
 
-use broker_groups::coordinator::{self, CoordinatorType, FindError};
+use broker_groups::coordinator::{self, CoordinatorType, FindError, OFFSETS_TOPIC, OFFSETS_TOPIC_PARTITIONS};
 use broker_network::Responses;
-use model::BrokerId;
+use model::{BrokerId, MetadataImage};
 use protocol::ErrorCode;
+use protocol::messages::create_topics::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest};
 use protocol::messages::find_coordinator::{Coordinator, FindCoordinatorRequest, FindCoordinatorResponse};
 
+use super::forward::{Client, create_and_wait};
 use super::{BadRequest, Call};
+use crate::context::BrokerContext;
 
 pub(super) fn handle(call: &Call<'_>, responses: &mut Responses) -> Result<(), BadRequest> {
     let request: FindCoordinatorRequest = call.decode()?;
-    // Version 4 asks for many keys and is answered per key; before, there is one of each.
-    if call.version() >= 4 {
-        let coordinators = request
-            .coordinator_keys
-            .iter()
-            .map(|key| find(call, request.key_type, key))
-            .collect();
-        return call.answer(
-            responses,
-            &FindCoordinatorResponse {
-                coordinators,
-                ..FindCoordinatorResponse::default()
-            },
-        );
+    let for_groups = CoordinatorType::try_from(request.key_type) == Ok(CoordinatorType::Group);
+    let exists = call.broker.metadata.image().topic_by_name(OFFSETS_TOPIC).is_some();
+    let listener = &call.connection.listener;
+    if !for_groups || exists {
+        return call.answer(responses, &respond(call.broker, listener, call.version(), &request));
     }
-    let found = find(call, request.key_type, &request.key);
-    let body = FindCoordinatorResponse {
+    // The first group of the cluster: its place is made now.
+    let slot = responses.push_later();
+    let broker = call.broker.clone();
+    let client = Client::of(call);
+    let reply = call.reply;
+    tokio::task::spawn_local(async move {
+        create_and_wait(&broker, &client, offsets_topic()).await;
+        let body = respond(&broker, &client.listener, reply.version, &request);
+        reply.answer_later(slot, &body);
+    });
+    Ok(())
+}
+
+/// `__consumer_offsets` as Kafka makes it, with its own segment size. It is never deleted from by age or size: what a
+/// group commits is kept until it is replaced. Compaction, which drops what was replaced, is not served yet.
+fn offsets_topic() -> CreateTopicsRequest {
+    let config = |name: &str, value: &str| CreatableTopicConfig {
+        name: name.to_owned(),
+        value: Some(value.to_owned()),
+    };
+    CreateTopicsRequest {
+        topics: vec![CreatableTopic {
+            name: OFFSETS_TOPIC.to_owned(),
+            num_partitions: OFFSETS_TOPIC_PARTITIONS,
+            replication_factor: -1,
+            configs: vec![
+                config("retention.ms", "-1"),
+                config("retention.bytes", "-1"),
+                config("segment.bytes", "104857600"),
+            ],
+            ..CreatableTopic::default()
+        }],
+        ..CreateTopicsRequest::default()
+    }
+}
+
+fn respond(
+    broker: &BrokerContext,
+    listener: &str,
+    version: i16,
+    request: &FindCoordinatorRequest,
+) -> FindCoordinatorResponse {
+    // Version 4 asks for many keys and is answered per key; before, there is one of each.
+    if version >= 4 {
+        let keys = request.coordinator_keys.iter();
+        return FindCoordinatorResponse {
+            coordinators: keys.map(|key| find(broker, listener, request.key_type, key)).collect(),
+            ..FindCoordinatorResponse::default()
+        };
+    }
+    let found = find(broker, listener, request.key_type, &request.key);
+    FindCoordinatorResponse {
         error_code: found.error_code,
         error_message: found.error_message,
         node_id: found.node_id,
         host: found.host,
         port: found.port,
         ..FindCoordinatorResponse::default()
-    };
-    call.answer(responses, &body)
+    }
 }
 
-fn find(call: &Call<'_>, key_type: i8, key: &str) -> Coordinator {
-    let found = CoordinatorType::try_from(key_type).and_then(|kind| coordinator::find(kind, key));
+fn find(broker: &BrokerContext, listener: &str, key_type: i8, key: &str) -> Coordinator {
+    let image = broker.metadata.image();
+    let offsets = image.topic_by_name(OFFSETS_TOPIC);
+    let partitions = offsets.map_or(0, |topic| topic.partitions.len() as i32);
+    let leader_of = |index| {
+        let partition = offsets?.partition(index)?;
+        // What only we hold we serve, whatever the controller thinks of us (METADATA 18).
+        if partition.replicas == [broker.id] {
+            return Some(broker.id);
+        }
+        partition.leader
+    };
+    let found =
+        CoordinatorType::try_from(key_type).and_then(|kind| coordinator::find(kind, key, partitions, leader_of));
     let refused = |error: ErrorCode, message: String| Coordinator {
         key: key.to_owned(),
         node_id: -1,
@@ -48,7 +103,7 @@ fn find(call: &Call<'_>, key_type: i8, key: &str) -> Coordinator {
         ..Coordinator::default()
     };
     match found {
-        Ok(found) => reachable(call, found.broker, key).unwrap_or_else(|| {
+        Ok(found) => reachable(broker, &image, listener, found.broker, key).unwrap_or_else(|| {
             refused(
                 ErrorCode::CoordinatorNotAvailable,
                 "the coordinator is not reachable by this listener".to_owned(),
@@ -59,10 +114,17 @@ fn find(call: &Call<'_>, key_type: i8, key: &str) -> Coordinator {
     }
 }
 
-fn reachable(call: &Call<'_>, broker: BrokerId, key: &str) -> Option<Coordinator> {
-    let image = call.broker.metadata.image();
-    let brokers = call.broker.brokers(&image, &call.connection.listener);
-    let found = brokers.into_iter().find(|listed| listed.id == broker)?;
+fn reachable(
+    broker: &BrokerContext,
+    image: &MetadataImage,
+    listener: &str,
+    id: BrokerId,
+    key: &str,
+) -> Option<Coordinator> {
+    let found = broker
+        .brokers(image, listener)
+        .into_iter()
+        .find(|listed| listed.id == id)?;
     Some(Coordinator {
         key: key.to_owned(),
         node_id: found.id.0,

@@ -250,6 +250,9 @@ fn a_static_member_counts_in_its_former_life_until_the_next_one_is_committed() {
     world.fail_next(ErrorCode::NotLeaderOrFollower);
     assert_eq!(world.joined(back).error_code, ErrorCode::NotCoordinator.code());
     assert_eq!(world.heartbeat(&b), ErrorCode::None);
+    // What was appended and given up must not come true after all.
+    world.restart();
+    assert_eq!(world.heartbeat(&b), ErrorCode::None);
     // Two lives race: the last one counts.
     let (second, third) = (world.join_static("b"), world.join_static("b"));
     while world.commit_next() {}

@@ -1,0 +1,36 @@
+//! DescribeGroups: groups with their members.
+
+use broker_network::Responses;
+use protocol::messages::describe_groups::{DescribeGroupsRequest, DescribeGroupsResponse, DescribedGroup};
+
+use super::{BadRequest, Call};
+
+/// Everything is allowed as long as there is no authorizer: the operations that apply to a group, a bit each
+/// (read, delete, describe, describe configs, alter configs).
+const GROUP_OPERATIONS: i32 = 0b1101_0100_1000;
+
+pub(super) fn handle(call: &Call<'_>, responses: &mut Responses) -> Result<(), BadRequest> {
+    let request: DescribeGroupsRequest = call.decode()?;
+    let groups = request
+        .groups
+        .iter()
+        .map(|group| {
+            let shard = call.broker.groups.shard_of(call.broker, group);
+            let described = shard.and_then(|shard| shard.read(|groups| groups.describe(group, call.version())));
+            let mut described = described.unwrap_or_else(|error| DescribedGroup {
+                error_code: error.code(),
+                group_id: group.clone(),
+                ..DescribedGroup::default()
+            });
+            if request.include_authorized_operations {
+                described.authorized_operations = GROUP_OPERATIONS;
+            }
+            described
+        })
+        .collect();
+    let body = DescribeGroupsResponse {
+        groups,
+        ..DescribeGroupsResponse::default()
+    };
+    call.answer(responses, &body)
+}
