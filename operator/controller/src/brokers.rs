@@ -24,7 +24,13 @@ impl Brokers {
         for id in image.brokers().keys() {
             liveness.begin(now, *id);
         }
+        liveness.look(now);
         Self { liveness }
+    }
+
+    /// Looks at the clock, before any input is judged by it.
+    pub(crate) fn look(&mut self, now: Duration) {
+        self.liveness.look(now);
     }
 
     /// Decides on a process that wants to be a broker. The reply is for after the commit.

@@ -66,6 +66,7 @@ impl Controller {
             refuse(&input, &mut effects);
             return effects;
         }
+        self.brokers.look(now);
         let outcome = self
             .take(now, input, &mut effects)
             .and_then(|()| self.pump(now, &mut effects));

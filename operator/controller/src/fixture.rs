@@ -127,7 +127,16 @@ impl Bench {
         fits
     }
 
+    /// Time passes, and the controller is woken every second as it wishes.
     pub(crate) fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        while self.now < end {
+            self.pause((end - self.now).min(Duration::from_secs(1)));
+        }
+    }
+
+    /// Time passes, and the controller does not run.
+    pub(crate) fn pause(&mut self, time: Duration) {
         self.now += time;
         self.give(Input::Tick);
     }

@@ -6,7 +6,8 @@
 //!
 //! Algorithm: a broker is silent when each witness it has was silent for `fence_after`. If more than `max(1, n/3)` of `n`
 //! unfenced brokers are silent together, suspect yourself: hold, and probe each; a probe that fails for 30 s is proof
-//! (METADATA 20). Without proof or own request, at most `max(1, n/3)` are fenced in any `fence_after`.
+//! (METADATA 20). Without proof or own request, at most `max(1, n/3)` are fenced in any `fence_after`. Time in which the
+//! controller itself did not run (a paused process, a starved machine) is nobody's silence and is taken out again.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -21,6 +22,9 @@ const PROBE_PROOF: Duration = Duration::from_secs(30);
 /// Between two probes of one broker.
 const PROBE_EVERY: Duration = Duration::from_secs(3);
 
+/// Between two looks at the clock at most. A longer gap means that this process did not run.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// Signs of life of all registered brokers. Soft: a new controller begins anew (METADATA 22).
 #[derive(Debug)]
 pub(crate) struct Liveness {
@@ -28,6 +32,8 @@ pub(crate) struct Liveness {
     fence_after: Duration,
     signs: BTreeMap<BrokerId, Signs>,
     fences: VecDeque<Duration>,
+    /// The last look at the clock.
+    looked: Option<Duration>,
 }
 
 #[derive(Debug, Clone)]
@@ -55,6 +61,25 @@ impl Liveness {
             fence_after,
             signs: BTreeMap::new(),
             fences: VecDeque::new(),
+            looked: None,
+        }
+    }
+
+    /// Looks at the clock, before anything is judged by it. Signs of life wait unread while this process does not run, so
+    /// the time it missed says nothing about anybody (METADATA 22: as after a takeover).
+    pub(crate) fn look(&mut self, now: Duration) {
+        let since = self
+            .looked
+            .replace(now)
+            .map_or(Duration::ZERO, |last| now.saturating_sub(last));
+        let missed = since.saturating_sub(LOOK_EVERY);
+        if missed.is_zero() {
+            return;
+        }
+        for signs in self.signs.values_mut() {
+            signs.heartbeat = (signs.heartbeat + missed).min(now);
+            signs.lease = (signs.lease + missed).min(now);
+            signs.unanswered_since = signs.unanswered_since.map(|since| (since + missed).min(now));
         }
     }
 
@@ -150,6 +175,7 @@ impl Liveness {
                     .map_or(now + PROBE_EVERY, |wake| wake.min(now + PROBE_EVERY)),
             );
         }
+        verdict.wake = verdict.wake.map(|wake| wake.min(now + LOOK_EVERY));
         verdict
     }
 

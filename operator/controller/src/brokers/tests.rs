@@ -74,6 +74,37 @@ fn rule_21_a_duplicate_waits_until_the_former_process_is_out_of_the_way() {
 }
 
 #[test]
+fn rule_22_time_in_which_the_controller_did_not_run_is_nobodys_silence() {
+    for brokers in 1..=4 {
+        let mut bench = Bench::cluster(brokers);
+        // Heartbeats of this time wait unread: the first things seen are the clock and one of them.
+        bench.pause(60 * SECOND);
+        for id in 0..brokers - 1 {
+            bench.heartbeat(id);
+        }
+        assert!((0..brokers).all(|id| !fenced(&bench, id)), "{brokers}");
+        // The one that really is silent is found, after the full time.
+        for _ in 0..10 {
+            bench.pass(SECOND);
+            for id in 0..brokers - 1 {
+                bench.heartbeat(id);
+            }
+        }
+        assert!(fenced(&bench, brokers - 1), "{brokers}");
+    }
+}
+
+#[test]
+fn rule_21_a_pause_of_the_controller_admits_no_duplicate() {
+    let mut bench = Bench::cluster(1);
+    bench.now += 60 * SECOND;
+    assert_eq!(
+        bench.register(registration(0, 2)),
+        Reply::Refused(Refusal::DuplicateBroker(BrokerId(0)))
+    );
+}
+
+#[test]
 fn rule_21_a_successor_in_the_same_pod_or_under_the_same_directory_lock_is_accepted_at_once() {
     let pod = |incarnation| Registration {
         pod_uid: Some("pod".to_owned()),
