@@ -131,7 +131,7 @@ impl Bench {
     pub(crate) fn pass(&mut self, time: Duration) {
         let end = self.now + time;
         while self.now < end {
-            self.pause((end - self.now).min(Duration::from_secs(1)));
+            self.pause(end.saturating_sub(self.now).min(Duration::from_secs(1)));
         }
     }
 
