@@ -4,10 +4,12 @@
 //! 100 MiB and sends nothing holds nothing that another could use. Charging the declared length at once
 //! would let a few silent clients take the whole budget. Growing step by step could leave every frame
 //! waiting for the others; so one frame at a time may go beyond the budget and is sure to finish.
+//! While anybody waits, frames must arrive faster (see [`MemoryBudget::is_short`]): clients that drip large
+//! frames would otherwise hold all memory, and the overdraft, for as long as their slowest pace allows.
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -22,7 +24,26 @@ pub(crate) struct MemoryBudget {
     units: Arc<Semaphore>,
     /// One permit: whoever holds it may go beyond the budget.
     overdraft: Arc<Semaphore>,
+    /// Frames that wait for memory.
+    waiting: Arc<AtomicUsize>,
     metrics: Arc<NetworkMetrics>,
+}
+
+/// One frame that waits, counted as long as it does.
+#[derive(Debug)]
+struct InQueue(Arc<AtomicUsize>);
+
+impl InQueue {
+    fn enter(waiting: &Arc<AtomicUsize>) -> Self {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(waiting))
+    }
+}
+
+impl Drop for InQueue {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Memory taken from the budget for one frame, returned on drop.
@@ -49,8 +70,14 @@ impl MemoryBudget {
         Self {
             units: Arc::new(Semaphore::new((bytes / UNIT).min(Semaphore::MAX_PERMITS))),
             overdraft: Arc::new(Semaphore::new(1)),
+            waiting: Arc::default(),
             metrics,
         }
+    }
+
+    /// Whether a frame waits for memory that others hold.
+    pub(crate) fn is_short(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
     }
 
     /// A charge of nothing yet.
@@ -82,7 +109,9 @@ impl Charge {
     pub(crate) fn wait(&self, bytes: usize) -> Waiting {
         let more = units(bytes.saturating_sub(self.bytes));
         let (budget, overdraft) = (Arc::clone(&self.budget.units), Arc::clone(&self.budget.overdraft));
+        let place = InQueue::enter(&self.budget.waiting);
         Box::pin(async move {
+            let _place = place;
             // Neither semaphore is ever closed; a closed one would only mean that memory is not counted.
             tokio::select! {
                 biased;
@@ -165,6 +194,7 @@ mod tests {
         first.accept(50 * UNIT, grant);
         let (mut second_waits, mut third_waits) = (second.wait(8 * UNIT), third.wait(2 * UNIT));
         assert!(poll(&mut second_waits).is_pending() && poll(&mut third_waits).is_pending());
+        assert!(budget.is_short());
         drop(first);
         let Poll::Ready(grant) = poll(&mut second_waits) else {
             panic!("the first has returned its own")
@@ -174,5 +204,6 @@ mod tests {
             panic!("there is room")
         };
         third.accept(2 * UNIT, grant);
+        assert!(!budget.is_short());
     }
 }

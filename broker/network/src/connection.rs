@@ -20,6 +20,8 @@ const ROUNDS: usize = 8;
 const SEND_SHARE: u64 = 4 << 20;
 /// How fast a frame must arrive after its grace, in bytes a millisecond: 16 KiB a second.
 const FRAME_BYTES_PER_MS: u64 = 16;
+/// The same while other frames wait for the memory that it holds: 1 MiB a second.
+const HURRIED_BYTES_PER_MS: u64 = 1 << 10;
 /// How long a connection that was closed by us waits for the client to have read what was sent. Closing
 /// while its bytes arrive would reset the connection and could destroy them.
 const LINGER_MS: u64 = 250;
@@ -133,7 +135,8 @@ impl<H: RequestHandler> Connection<H> {
         if polled.is_pending() {
             self.account();
             let deadline = self.deadline();
-            self.pulse.set(deadline);
+            let hurried = self.hurried_deadline();
+            self.pulse.set(deadline, hurried);
         }
         polled
     }
@@ -382,12 +385,26 @@ impl<H: RequestHandler> Connection<H> {
                 None => deadline.or(times.accepted + limits.first_request, "no first request came"),
             };
         }
-        let kept = self.assembly.kept();
-        if kept > 0 && !self.assembly.stopped() && self.waiting.is_none() && !self.responses.is_full() {
-            let earned = kept as u64 / FRAME_BYTES_PER_MS;
+        if self.frame_is_due() {
+            let earned = self.assembly.kept() as u64 / FRAME_BYTES_PER_MS;
             deadline = deadline.or(times.frame + limits.frame + earned, "a request arrived too slowly");
         }
         deadline
+    }
+
+    /// What a client must have done, and by when, that holds memory which others wait for.
+    fn hurried_deadline(&mut self) -> Deadline {
+        if !self.frame_is_due() || self.assembly.large().is_none() {
+            return Deadline::NEVER;
+        }
+        let earned = self.assembly.kept() as u64 / HURRIED_BYTES_PER_MS;
+        let at = self.times.frame + self.thread.limits.frame + earned;
+        Deadline::NEVER.or(at, "a request arrived too slowly while others waited for its memory")
+    }
+
+    /// Whether a frame has begun and nothing but the client keeps it from arriving.
+    fn frame_is_due(&self) -> bool {
+        self.assembly.kept() > 0 && !self.assembly.stopped() && self.waiting.is_none() && !self.responses.is_full()
     }
 }
 

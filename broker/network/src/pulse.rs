@@ -9,6 +9,8 @@ use std::task::Waker;
 pub(crate) struct Pulse {
     waker: RefCell<Option<Waker>>,
     deadline: Cell<Deadline>,
+    /// The deadline that counts while others wait for what this connection holds.
+    hurried: Cell<Deadline>,
     expired: Cell<bool>,
 }
 
@@ -37,6 +39,7 @@ impl Pulse {
         Self {
             waker: RefCell::new(None),
             deadline: Cell::new(Deadline::NEVER),
+            hurried: Cell::new(Deadline::NEVER),
             expired: Cell::new(false),
         }
     }
@@ -52,9 +55,10 @@ impl Pulse {
         }
     }
 
-    /// Sets the deadline anew.
-    pub(crate) fn set(&self, deadline: Deadline) {
+    /// Sets the deadline anew, and the one that counts while memory is short.
+    pub(crate) fn set(&self, deadline: Deadline, hurried: Deadline) {
         self.deadline.set(deadline);
+        self.hurried.set(hurried);
     }
 
     /// Why the connection must end, once its deadline has passed.
@@ -63,7 +67,10 @@ impl Pulse {
     }
 
     /// Expires the connection if its deadline has passed at `now`.
-    pub(crate) fn check(&self, now: u64) {
+    pub(crate) fn check(&self, now: u64, memory_is_short: bool) {
+        if memory_is_short && now >= self.hurried.get().at {
+            self.deadline.set(self.hurried.get());
+        }
         if now >= self.deadline.get().at {
             self.expired.set(true);
             self.wake();

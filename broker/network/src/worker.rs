@@ -192,8 +192,9 @@ impl<H> Thread<H> {
 
     fn sweep(&self, now: u64) {
         self.now.set(now);
+        let memory_is_short = self.shared.budget.is_short();
         for pulse in self.pulses.borrow().values() {
-            pulse.check(now);
+            pulse.check(now, memory_is_short);
         }
     }
 

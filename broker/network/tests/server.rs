@@ -201,6 +201,34 @@ fn frames_larger_than_the_whole_budget_pass_one_by_one() {
 }
 
 #[test]
+fn clients_that_drip_large_frames_do_not_keep_the_memory_of_all_to_themselves() {
+    let server = Harness::with(|config| {
+        config.memory_budget_bytes = 8 << 20;
+        config.limits.frame = Duration::from_millis(200);
+    });
+    // At its slowest legal pace each of these would hold its memory for minutes; the last one has the overdraft.
+    let mut greedy: Vec<Client> = (0..3).map(|_| server.client()).collect();
+    for client in &mut greedy {
+        client.send(b"=1");
+        assert_eq!(client.receive(), b"1");
+        let wire = Client::wire(&[&vec![b'='; 16 << 20]]);
+        client.set_nonblocking();
+        let mut sent = 0;
+        eventually("half a frame to leave or to be held back", || {
+            sent += client.try_write(&wire[sent..5 << 20]).unwrap_or(0);
+            sent == 5 << 20 || server.metrics().receiving_bytes() >= 16 << 20
+        });
+    }
+    let begun = Instant::now();
+    let mut honest = server.client();
+    let frame = vec![b'='; 1 << 20];
+    honest.send(&frame);
+    assert!(honest.receive() == frame[1..]);
+    let elapsed = begun.elapsed();
+    assert!(elapsed < Duration::from_secs(30), "{elapsed:?}");
+}
+
+#[test]
 fn a_client_that_never_reads_blocks_nobody_and_is_bounded() {
     let server = Harness::with(|config| config.threads = 1);
     let mut greedy = server.client();
