@@ -1,7 +1,7 @@
 //! Brokers prove who they are: a ServiceAccount token that Kubernetes signed for one pod and one audience.
 //! The signing keys are cached, so that an outage of the API server locks nobody out.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use jsonwebtoken::jwk::JwkSet;
@@ -9,13 +9,18 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use kube::Client;
 use serde::Deserialize;
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use crate::error::OperatorError;
 use crate::names::{CONTROL_AUDIENCE, ClusterNames};
 
-/// Keys are fetched again for an unknown key id, but no oftener than this.
+/// Keys are fetched again for an unknown key id, but no oftener than this: anybody can show a token with one.
 const REFRESH_AT_MOST_EVERY: Duration = Duration::from_secs(10);
+/// ... and no oftener than this while the API server does not answer.
+const RETRY_AT_MOST_EVERY: Duration = Duration::from_secs(1);
+/// An answer that takes longer is no answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// The only algorithms that Kubernetes signs with.
 const ALGORITHMS: [Algorithm; 2] = [Algorithm::RS256, Algorithm::ES256];
 
@@ -47,13 +52,10 @@ pub enum TokenError {
 #[derive(Clone)]
 pub struct TokenVerifier {
     client: Client,
-    keys: Arc<Mutex<Keys>>,
-}
-
-#[derive(Default)]
-struct Keys {
-    set: Option<JwkSet>,
-    fetched: Option<Instant>,
+    /// Never held while the API server is asked: a key that is here must be found whoever waits for another.
+    keys: Arc<RwLock<Option<JwkSet>>>,
+    /// Before this nobody asks again. Held while one asks, so that the others wait for that answer.
+    next_refresh: Arc<Mutex<Option<Instant>>>,
 }
 
 #[derive(Deserialize)]
@@ -88,6 +90,7 @@ impl TokenVerifier {
         Self {
             client,
             keys: Arc::default(),
+            next_refresh: Arc::default(),
         }
     }
 
@@ -106,40 +109,48 @@ impl TokenVerifier {
             return Err(TokenError::Invalid(format!("algorithm {:?}", header.alg)));
         }
         let kid = header.kid.unwrap_or_default();
-        let mut key = self.key(&kid).await;
+        let mut key = self.key(&kid);
         if key.is_none() {
             if let Err(error) = self.refresh().await {
                 warn!(%error, "the token signing keys could not be fetched");
             }
-            key = self.key(&kid).await;
+            key = self.key(&kid);
         }
         let key = key.ok_or(TokenError::UnknownKey(kid))?;
         identity(token, header.alg, &key)
     }
 
-    async fn key(&self, kid: &str) -> Option<DecodingKey> {
-        let keys = self.keys.lock().await;
-        keys.set
-            .as_ref()?
-            .find(kid)
-            .and_then(|jwk| DecodingKey::from_jwk(jwk).ok())
+    fn key(&self, kid: &str) -> Option<DecodingKey> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        keys.as_ref()?.find(kid).and_then(|jwk| DecodingKey::from_jwk(jwk).ok())
     }
 
     async fn refresh(&self) -> Result<(), OperatorError> {
-        let mut keys = self.keys.lock().await;
-        if keys
-            .fetched
-            .is_some_and(|fetched| fetched.elapsed() < REFRESH_AT_MOST_EVERY)
-        {
+        let mut next = self.next_refresh.lock().await;
+        if next.is_some_and(|next| Instant::now() < next) {
             return Ok(());
         }
+        let fetched = timeout(ANSWER_WITHIN, self.fetch()).await;
+        let pause = if matches!(fetched, Ok(Ok(()))) {
+            REFRESH_AT_MOST_EVERY
+        } else {
+            RETRY_AT_MOST_EVERY
+        };
+        *next = Some(Instant::now() + pause);
+        fetched.unwrap_or_else(|_| {
+            Err(OperatorError::Controller(
+                "the API server did not answer in time".to_owned(),
+            ))
+        })
+    }
+
+    async fn fetch(&self) -> Result<(), OperatorError> {
         let request = http::Request::get("/openid/v1/jwks")
             .body(Vec::new())
             .map_err(kube::Error::HttpError)?;
         let set: JwkSet = self.client.request(request).await?;
         debug!(keys = set.keys.len(), "token signing keys fetched");
-        keys.set = Some(set);
-        keys.fetched = Some(Instant::now());
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Some(set);
         Ok(())
     }
 }
@@ -149,6 +160,8 @@ impl TokenVerifier {
 fn identity(token: &str, algorithm: Algorithm, key: &DecodingKey) -> Result<BrokerIdentity, TokenError> {
     let mut validation = Validation::new(algorithm);
     validation.set_audience(&[CONTROL_AUDIENCE]);
+    // An audience that is absent or of another shape would pass otherwise: it is only compared where it is there.
+    validation.set_required_spec_claims(&["exp", "aud"]);
     let claims = decode::<Claims>(token, key, &validation)
         .map_err(|error| TokenError::Invalid(error.to_string()))?
         .claims
