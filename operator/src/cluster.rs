@@ -237,7 +237,8 @@ async fn write_status(
     let patch = json!({
         "apiVersion": format!("{}/{}", crds::GROUP, crds::VERSION),
         "kind": "Cluster",
-        "metadata": {"name": names.cluster},
+        // This very Cluster: the id and state of one must not be written to another that took its name.
+        "metadata": {"name": names.cluster, "uid": cluster.metadata.uid},
         "status": status,
     });
     clusters

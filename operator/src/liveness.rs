@@ -19,6 +19,7 @@ pub(crate) async fn witness(context: &Context, names: &ClusterNames, handle: &Co
     leases.mark_changed();
     pods.mark_changed();
     let mut seen: HashMap<i32, String> = HashMap::new();
+    let mut ended: HashMap<BrokerId, String> = HashMap::new();
     loop {
         tokio::select! {
             changed = leases.changed() => {
@@ -27,7 +28,7 @@ pub(crate) async fn witness(context: &Context, names: &ClusterNames, handle: &Co
             }
             changed = pods.changed() => {
                 if changed.is_err() { return }
-                tell_of_containers(context, names, handle).await;
+                tell_of_containers(context, names, handle, &mut ended).await;
             }
         }
     }
@@ -61,13 +62,24 @@ async fn tell_of_leases(
     }
 }
 
-async fn tell_of_containers(context: &Context, names: &ClusterNames, handle: &ControllerHandle) {
+/// Each container that ended is told of once. Until the kubelet reports its successor it stands in the pod's status, and by
+/// then the process in that successor may have registered.
+async fn tell_of_containers(
+    context: &Context,
+    names: &ClusterNames,
+    handle: &ControllerHandle,
+    told: &mut HashMap<BrokerId, String>,
+) {
     let image = handle.image().borrow().clone();
-    for registration in image.brokers().values().filter(|registration| !registration.fenced) {
+    for registration in image.brokers().values() {
         let Some(pod) = context.watches.pod(names, registration.id.0) else {
             continue;
         };
-        if has_ended(&pod, registration) {
+        let Some(container) = ended(&pod, registration) else {
+            continue;
+        };
+        let is_new = told.insert(registration.id, container.clone()) != Some(container);
+        if is_new && !registration.fenced {
             handle
                 .broker_gone(registration.id, Some(registration.incarnation), Proof::Terminated)
                 .await;
@@ -75,20 +87,21 @@ async fn tell_of_containers(context: &Context, names: &ClusterNames, handle: &Co
     }
 }
 
-/// Whether the kubelet says that the container of this registration's pod does not run.
-fn has_ended(pod: &Pod, registration: &BrokerRegistration) -> bool {
+/// The container of this registration's pod that the kubelet says does not run any more.
+fn ended(pod: &Pod, registration: &BrokerRegistration) -> Option<String> {
     // Another pod of that name says nothing about the registered process.
     if pod.metadata.uid.is_none() || pod.metadata.uid != registration.pod_uid {
-        return false;
+        return None;
     }
-    let status = pod
-        .status
-        .as_ref()
-        .and_then(|status| status.container_statuses.as_ref());
-    let broker = status.and_then(|all| all.iter().find(|container| container.name == "broker"));
-    broker
-        .and_then(|container| container.state.as_ref())
-        .is_some_and(|state| state.terminated.is_some())
+    let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
+    let broker = statuses.iter().find(|container| container.name == "broker")?;
+    let ended = broker.state.as_ref()?.terminated.as_ref()?;
+    let id = ended.container_id.as_deref().unwrap_or_default();
+    Some(format!(
+        "{}/{}/{id}",
+        registration.pod_uid.as_deref()?,
+        broker.restart_count
+    ))
 }
 
 fn holder(lease: &Lease) -> Option<&str> {
@@ -139,15 +152,29 @@ mod tests {
     #[test]
     fn a_terminated_container_of_the_registered_pod_is_proof() {
         let ended = json!({"terminated": {"exitCode": 137}});
-        assert!(has_ended(&pod("a", &ended), &registration("a")));
+        assert!(super::ended(&pod("a", &ended), &registration("a")).is_some());
     }
 
     #[test]
     fn rule_20_another_pod_or_a_running_container_proves_nothing() {
         let ended = json!({"terminated": {"exitCode": 137}});
-        assert!(!has_ended(&pod("b", &ended), &registration("a")));
-        assert!(!has_ended(&pod("a", &json!({"running": {}})), &registration("a")));
-        assert!(!has_ended(&pod("a", &json!({"waiting": {}})), &registration("a")));
+        assert_eq!(super::ended(&pod("b", &ended), &registration("a")), None);
+        assert_eq!(
+            super::ended(&pod("a", &json!({"running": {}})), &registration("a")),
+            None
+        );
+        assert_eq!(
+            super::ended(&pod("a", &json!({"waiting": {}})), &registration("a")),
+            None
+        );
+    }
+
+    #[test]
+    fn the_same_container_is_the_same_proof_and_its_successor_another() {
+        let state = |id: &str| json!({"terminated": {"exitCode": 137, "containerID": id}});
+        let proof = |id: &str| super::ended(&pod("a", &state(id)), &registration("a"));
+        assert_eq!(proof("one"), proof("one"));
+        assert_ne!(proof("one"), proof("two"));
     }
 
     #[test]
