@@ -33,6 +33,20 @@ pub enum OperatorError {
     Controller(String),
 }
 
+impl OperatorError {
+    /// Whether the API server was not reached or could not answer: it will, without anybody's doing.
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Kubernetes(error) => match &**error {
+                kube::Error::Api(status) => status.code >= 500 || status.code == 429,
+                kube::Error::HyperError(_) | kube::Error::Service(_) => true,
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+}
+
 impl From<kube::Error> for OperatorError {
     fn from(error: kube::Error) -> Self {
         Self::Kubernetes(Box::new(error))

@@ -31,6 +31,8 @@ use crate::seats::Seats;
 use crate::watches::{Watches, cluster_names};
 use crate::{collector, topic};
 
+/// Between two tries to reach the API server at the start.
+const RETRY: Duration = Duration::from_secs(1);
 /// Controllers that have not ended by then are left to their Leases.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 
@@ -52,7 +54,11 @@ pub async fn run(args: RunArgs) -> Result<(), OperatorError> {
         .namespace
         .clone()
         .unwrap_or_else(|| client.default_namespace().to_owned());
-    let authority = Authority::load_or_create(client.clone(), &namespace).await?;
+    let loaded = tokio::select! {
+        loaded = load_authority(&client, &namespace) => loaded,
+        () = terminate.received() => return Ok(()),
+    };
+    let authority = loaded?;
     let verifier = TokenVerifier::new(client.clone());
     verifier.warm().await;
 
@@ -108,6 +114,25 @@ pub async fn run(args: RunArgs) -> Result<(), OperatorError> {
     server.abort();
     tasks.abort_all();
     Ok(())
+}
+
+/// An operator that starts during an outage of the API server waits for it here. Ending instead would leave the time of its
+/// next start to the kubelet, which waits up to five minutes.
+async fn load_authority(client: &Client, namespace: &str) -> Result<Authority, OperatorError> {
+    let mut told = String::new();
+    loop {
+        match Authority::load_or_create(client.clone(), namespace).await {
+            Err(error) if error.is_outage() => {
+                let reason = error.to_string();
+                if reason != told {
+                    warn!(reason, "the API server is not there yet, trying again");
+                    told = reason;
+                }
+                tokio::time::sleep(RETRY).await;
+            }
+            loaded => return loaded,
+        }
+    }
 }
 
 /// Who and where this replica is.

@@ -98,7 +98,7 @@ impl KubernetesStore {
 
     /// Always from the quorum: a `get` without a resourceVersion is never answered from a cache.
     async fn read_log(&self) -> Result<Option<(LogDocument, StoreVersion)>, StoreError> {
-        let Some(log) = self.logs.get_opt(&self.names.cluster).await.map_err(unreachable)? else {
+        let Some(log) = answered(self.logs.get_opt(&self.names.cluster)).await? else {
             return Ok(None);
         };
         let document = LogDocument::decode(&log.spec.document).map_err(|error| self.unusable(&error))?;
@@ -109,12 +109,7 @@ impl KubernetesStore {
     async fn read_chunks(&self, name: SnapshotName, count: u32) -> Result<Vec<String>, StoreError> {
         let mut chunks = Vec::new();
         for index in 0..count as usize {
-            match self
-                .snapshots
-                .get_opt(&self.chunk(name, index))
-                .await
-                .map_err(unreachable)?
-            {
+            match answered(self.snapshots.get_opt(&self.chunk(name, index))).await? {
                 Some(chunk) => chunks.push(chunk.spec.data),
                 None => break,
             }
@@ -247,6 +242,17 @@ fn failure(error: &kube::Error) -> AppendFailure {
             AppendFailure::Refused(status.message.clone())
         }
         _ => AppendFailure::Unknown(sentence(error)),
+    }
+}
+
+/// A read that hangs is tried again on another connection: a takeover must not wait for one that is dead.
+async fn answered<T>(read: impl Future<Output = Result<T, kube::Error>>) -> Result<T, StoreError> {
+    match timeout(ANSWER_WITHIN, read).await {
+        Ok(answer) => answer.map_err(unreachable),
+        Err(_) => Err(StoreError::Unreachable(format!(
+            "no answer within {} s",
+            ANSWER_WITHIN.as_secs()
+        ))),
     }
 }
 
