@@ -309,6 +309,8 @@ fn log_config(image: &MetadataImage, topic: &TopicImage) -> LogConfig {
         index_interval_bytes: config.index_interval_bytes,
         segment_index_bytes: config.segment_index_bytes,
         max_message_bytes: config.max_message_bytes,
+        timestamp_before_max_ms: config.message_timestamp_before_max_ms,
+        timestamp_after_max_ms: config.message_timestamp_after_max_ms,
         flush_messages: config.flush_messages as u64,
         flush_ms: config.flush_ms,
         producer_id_expiration_ms: producer_id_expiration_ms(image),

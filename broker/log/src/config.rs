@@ -13,6 +13,10 @@ pub struct LogConfig {
     pub segment_index_bytes: u32,
     /// `max.message.bytes`: the largest batch, header included, that a producer may append.
     pub max_message_bytes: u32,
+    /// `message.timestamp.before.max.ms`: how far behind the broker's clock a record's timestamp may lie.
+    pub timestamp_before_max_ms: i64,
+    /// `message.timestamp.after.max.ms`: how far ahead of the broker's clock a record's timestamp may lie.
+    pub timestamp_after_max_ms: i64,
     /// `flush.messages`: records that may be unflushed; with 1 an append returns after its fdatasync.
     pub flush_messages: u64,
     /// `flush.ms`: how long a record may stay unflushed, in milliseconds (`i64::MAX`: for ever).
@@ -29,6 +33,8 @@ impl Default for LogConfig {
             index_interval_bytes: 4096,
             segment_index_bytes: 10 << 20,
             max_message_bytes: (1 << 20) + 12,
+            timestamp_before_max_ms: i64::MAX,
+            timestamp_after_max_ms: 60 * 60 * 1000,
             flush_messages: i64::MAX as u64,
             flush_ms: i64::MAX,
             producer_id_expiration_ms: 24 * 60 * 60 * 1000,

@@ -148,6 +148,20 @@ pub enum AppendError {
         /// The setting.
         limit: u32,
     },
+    /// A timestamp that `message.timestamp.before.max.ms` or `message.timestamp.after.max.ms` does not allow.
+    #[error(
+        "timestamp {timestamp} is not within {before_max_ms} ms before and {after_max_ms} ms after the broker's {now_ms}"
+    )]
+    TimestampOutOfRange {
+        /// Of a record, in milliseconds.
+        timestamp: i64,
+        /// The broker's clock.
+        now_ms: i64,
+        /// The setting.
+        before_max_ms: i64,
+        /// The setting.
+        after_max_ms: i64,
+    },
     /// A sequence number does not follow the producer's last one.
     #[error("producer {producer_id} sent sequence {found} where {expected} was due")]
     OutOfOrderSequence {
@@ -188,6 +202,7 @@ impl AppendError {
             Self::Batch(error) => error.code(),
             Self::TooLarge { .. } => ErrorCode::MessageTooLarge,
             Self::LargerThanSegment { .. } => ErrorCode::RecordListTooLarge,
+            Self::TimestampOutOfRange { .. } => ErrorCode::InvalidTimestamp,
             Self::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequenceNumber,
             Self::InvalidProducerEpoch { .. } => ErrorCode::InvalidProducerEpoch,
             Self::FencedLeaderEpoch { .. } => ErrorCode::FencedLeaderEpoch,

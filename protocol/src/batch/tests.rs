@@ -328,6 +328,7 @@ proptest! {
         let walked = produced.walked.unwrap();
         prop_assert!(!produced.max_timestamp_is_wrong());
         prop_assert_eq!(Some(walked.max_timestamp), models.iter().map(|model| model.timestamp).max());
+        prop_assert_eq!(Some(walked.min_timestamp), models.iter().map(|model| model.timestamp).min());
         let first = models.iter().position(|model| model.timestamp == walked.max_timestamp);
         prop_assert_eq!(Some(walked.offset_delta_of_max_timestamp as usize), first);
         let first = models.iter().position(|model| model.key.is_none());

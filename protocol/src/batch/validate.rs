@@ -18,6 +18,8 @@ pub struct Produced {
 pub struct Walked {
     /// The latest timestamp of a record.
     pub max_timestamp: i64,
+    /// The earliest timestamp of a record; -1 if one of them has none.
+    pub min_timestamp: i64,
     /// The offset delta of the first record with it.
     pub offset_delta_of_max_timestamp: i32,
     /// The first record without a key, which a compacted topic refuses.
@@ -126,6 +128,7 @@ pub fn walk(batch: &[u8], header: &BatchHeader) -> Result<Walked, BatchError> {
     }
     let mut walked = Walked {
         max_timestamp: i64::MIN,
+        min_timestamp: i64::MAX,
         offset_delta_of_max_timestamp: 0,
         first_without_key: None,
     };
@@ -142,6 +145,7 @@ pub fn walk(batch: &[u8], header: &BatchHeader) -> Result<Walked, BatchError> {
             walked.max_timestamp = timestamp;
             walked.offset_delta_of_max_timestamp = index;
         }
+        walked.min_timestamp = walked.min_timestamp.min(timestamp);
         if record.key.is_none() && walked.first_without_key.is_none() {
             walked.first_without_key = Some(index);
         }

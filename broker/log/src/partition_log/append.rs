@@ -3,9 +3,10 @@
 use std::io::{self, IoSlice};
 
 use model::{LeaderEpoch, ProducerId};
-use protocol::batch::{self, BatchHeader};
+use protocol::batch::{self, BatchHeader, Produced};
 
 use super::PartitionLog;
+use crate::config::LogConfig;
 use crate::dir::{Dir, DirFile, Open, write_all_at};
 use crate::error::{AppendError, LogError};
 use crate::producer_state::{ProducerEntry, snapshot};
@@ -136,6 +137,7 @@ impl<D: Dir> PartitionLog<D> {
             });
         }
         let produced = batch::validate_produced(bytes)?;
+        check_timestamps(&produced, config, now_ms)?;
         let mut header = produced.header;
         let producer = producer_batch(&header);
         if let Some(producer) = &producer
@@ -307,6 +309,29 @@ impl<D: Dir> PartitionLog<D> {
         }
         Ok(())
     }
+}
+
+/// Refuses records from too far in the past or the future (Kafka's `LogValidator.validateTimestamp`): one from the
+/// year 2100 would keep its segment for ever, and the lookup by time would find nothing else. Of compressed records
+/// only the largest timestamp is known; a record without a timestamp passes.
+fn check_timestamps(produced: &Produced, config: &LogConfig, now_ms: i64) -> Result<(), AppendError> {
+    let newest = produced
+        .walked
+        .map_or(produced.header.max_timestamp, |walked| walked.max_timestamp);
+    let oldest = produced.walked.map_or(newest, |walked| walked.min_timestamp);
+    let refused = |timestamp| AppendError::TimestampOutOfRange {
+        timestamp,
+        now_ms,
+        before_max_ms: config.timestamp_before_max_ms,
+        after_max_ms: config.timestamp_after_max_ms,
+    };
+    if newest.saturating_sub(now_ms) > config.timestamp_after_max_ms {
+        return Err(refused(newest));
+    }
+    if oldest >= 0 && now_ms.saturating_sub(oldest) > config.timestamp_before_max_ms {
+        return Err(refused(oldest));
+    }
+    Ok(())
 }
 
 fn write_batches<F: DirFile>(

@@ -234,6 +234,42 @@ fn a_wrong_largest_timestamp_is_corrected_for_the_time_index() {
 }
 
 #[test]
+fn records_from_too_far_in_the_past_or_the_future_are_refused() {
+    let config = LogConfig {
+        timestamp_before_max_ms: 100,
+        timestamp_after_max_ms: 10,
+        ..LogConfig::default()
+    };
+    let mut log = open_with(&SimDir::new(), config, OpenState::default()).unwrap().0;
+    let compressed = |timestamp| {
+        BatchBuilder::new()
+            .compressed(Compression::Zstd, &[1; 30], 4, timestamp)
+            .build()
+    };
+    let mut code = |mut sent: Vec<u8>| {
+        let mut outcomes = Vec::new();
+        log.append_as_leader(&mut [&mut sent], LeaderEpoch(1), 1000, &mut outcomes);
+        outcomes.remove(0).err().map(|error| error.code())
+    };
+    assert_eq!(code(batch(1, 1010)), None);
+    assert_eq!(
+        code(batch(2, 1010)),
+        Some(ErrorCode::InvalidTimestamp),
+        "the second is late"
+    );
+    assert_eq!(code(batch(1, 900)), None);
+    assert_eq!(
+        code(batch(2, 899)),
+        Some(ErrorCode::InvalidTimestamp),
+        "the first is early"
+    );
+    assert_eq!(code(batch(1, -1)), None, "no timestamp is none too early");
+    assert_eq!(code(compressed(1011)), Some(ErrorCode::InvalidTimestamp));
+    assert_eq!(code(compressed(1010)), None);
+    assert_eq!(log.log_end_offset(), 7);
+}
+
+#[test]
 fn compressed_batches_are_found_by_time_to_the_batch() {
     let mut log = open(&SimDir::new());
     log.append(&batch(1, 5)).unwrap();
