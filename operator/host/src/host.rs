@@ -212,7 +212,11 @@ impl<S: MetadataStore> Host<S> {
                 self.step(make(request))
             }
             Message::Register { registration, answer } => {
-                if let Some(Err(refused)) = registration.position.as_ref().map(|position| history.check(position)) {
+                // What a directory of another cluster knows says nothing about this log: the controller refuses it as that.
+                let cluster = registration.cluster_id.as_ref();
+                let ours = cluster.is_none() || cluster == history.image().cluster_id();
+                let position = registration.position.as_ref().filter(|_| ours);
+                if let Some(Err(refused)) = position.map(|position| history.check(position)) {
                     tracing::error!(broker = %registration.broker_id, %refused, "MetadataRegressed");
                     let _ = answer.send(Err(refused));
                     return Ok(());

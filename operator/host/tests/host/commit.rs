@@ -237,6 +237,17 @@ async fn rule_23_a_broker_that_knows_more_than_the_log_is_not_registered() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_directory_of_another_cluster_is_called_that_and_not_a_lost_log() {
+    let (theirs, ours) = (MemoryStore::new(), MemoryStore::new());
+    let other = host(&theirs);
+    let (mut registration, registered) = unfenced_broker(&other, 0).await;
+    registration.position = Some(control::Position::of(&other.image().borrow()));
+    registration.cluster_id = Some(registered.cluster_id);
+    let refused = host(&ours).register(registration).await.unwrap_err();
+    assert_eq!(refused.reason, Reason::OtherCluster, "{refused}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_silent_broker_is_fenced_and_unfenced_by_its_next_heartbeat() {
     let store = MemoryStore::new();
     let handle = host(&store);
