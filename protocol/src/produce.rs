@@ -6,7 +6,7 @@ mod response;
 #[cfg(test)]
 mod tests;
 
-pub use request::{Partitions, ProducePartition, ProduceRequest};
+pub use request::{MOST_PARTITIONS, Partitions, ProducePartition, ProduceRequest};
 pub use response::{ProduceResponse, ProducedPartition, RecordError};
 
 /// The first version with compact lengths and tagged fields.

@@ -29,6 +29,14 @@ pub enum DecodeError {
         /// Bytes that were left.
         left: usize,
     },
+    /// More elements than any honest client sends, whose answers would take many times the bytes of the request.
+    #[error("{declared} elements are declared, at most {most} are taken at once")]
+    AboveLimit {
+        /// The count as declared.
+        declared: usize,
+        /// The most that is taken.
+        most: usize,
+    },
     /// A string is not UTF-8.
     #[error("a string is not UTF-8")]
     NotUtf8,

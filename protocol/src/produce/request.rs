@@ -6,6 +6,10 @@ use super::FIRST_FLEXIBLE;
 use crate::codec::{DecodeError, Reader, not_null};
 use crate::topic::{FIRST_WITH_TOPIC_ID, Topic};
 
+/// Most partitions in one request. An entry takes 8 bytes on the wire, but some hundreds while it is answered: a frame
+/// of nothing but empty entries would cost a gigabyte. An honest request has a batch for each, of 68 bytes or more.
+pub const MOST_PARTITIONS: usize = 1 << 15;
+
 /// A produce request, borrowed from its frame. Allocates nothing, copies nothing.
 #[derive(Debug)]
 pub struct ProduceRequest<'a> {
@@ -139,6 +143,12 @@ impl Form {
                 self.tags(r)?;
             }
             partitions += count;
+            if partitions > MOST_PARTITIONS {
+                return Err(DecodeError::AboveLimit {
+                    declared: partitions,
+                    most: MOST_PARTITIONS,
+                });
+            }
             self.tags(r)?;
         }
         self.tags(r)?;

@@ -121,6 +121,33 @@ fn a_topic_without_partitions_is_passed_over() {
 }
 
 #[test]
+fn a_request_of_nothing_but_empty_entries_is_refused() {
+    let request = |count: usize| {
+        let partition = twin::PartitionProduceData::default();
+        let topic = twin::TopicProduceData {
+            name: "t".to_owned(),
+            partition_data: vec![partition; count],
+            ..twin::TopicProduceData::default()
+        };
+        let request = twin::ProduceRequest {
+            topic_data: vec![topic.clone(), topic],
+            ..twin::ProduceRequest::default()
+        };
+        let mut body = encoded(&request, 9);
+        ProduceRequest::decode(&mut body, 9).map(|request| request.partition_count())
+    };
+    let half = MOST_PARTITIONS / 2;
+    assert_eq!(request(half), Ok(MOST_PARTITIONS));
+    assert_eq!(
+        request(half + 1),
+        Err(crate::DecodeError::AboveLimit {
+            declared: MOST_PARTITIONS + 2,
+            most: MOST_PARTITIONS,
+        })
+    );
+}
+
+#[test]
 fn all_record_sets_can_be_changed_in_place_at_once() {
     let request = twin::ProduceRequest::filled(&mut Fill::new(Corner::Full), 9);
     let mut body = encoded(&request, 9);
