@@ -216,10 +216,13 @@ pub async fn run(
     tracing::info!("stopping");
     readiness.stopping();
     let epoch = broker.controller.session().map(|session| session.broker_epoch);
-    tokio::select! {
-        // Records go on arriving meanwhile: that is how leaderships move.
-        _ = &mut membership => {}
-        () = membership::hand_over(&broker, incarnation, HAND_OVER) => {}
+    // A membership that has ended has nobody to hand over to.
+    if ended.is_ok() {
+        tokio::select! {
+            // Records go on arriving meanwhile: that is how leaderships move.
+            _ = &mut membership => {}
+            () = membership::hand_over(&broker, incarnation, HAND_OVER) => {}
+        }
     }
     broker.stopping.store(true, Ordering::Release);
     broker.groups.stop(groups);

@@ -289,14 +289,14 @@ impl Follower<'_> {
             ));
         }
         *self.estranged = false;
-        self.take(image, Vec::new()).await
+        self.take(&held, image, Vec::new()).await
     }
 
     async fn frames(&mut self, frames: Vec<Frame>) -> Result<(), String> {
         let image = self.broker.metadata.snapshot();
         match fold(&image, &frames) {
             Ok(next) if next.offset() == image.offset() => Ok(()),
-            Ok(next) => self.take(next, frames).await,
+            Ok(next) => self.take(&image, next, frames).await,
             Err(error) => {
                 // METADATA 6: on a difference it stops leading and following until a snapshot hashes right.
                 tracing::error!(%error, "this broker's metadata differs from the controller's, asking for a snapshot");
@@ -308,15 +308,22 @@ impl Follower<'_> {
         }
     }
 
-    /// Persists, acts, shows: in this order.
-    async fn take(&self, image: MetadataImage, frames: Vec<Frame>) -> Result<(), String> {
+    /// Persists, acts, shows: in this order. `held` is the image that the step was made on.
+    async fn take(&self, held: &MetadataImage, image: MetadataImage, frames: Vec<Frame>) -> Result<(), String> {
         let broker = Arc::clone(self.broker);
         let file = Arc::clone(self.image_file);
+        let made_on = held.chain_hash();
         // Off the control thread: opening partitions takes as long as the disk does.
         let taken = tokio::task::spawn_blocking(move || {
             let image = Arc::new(image);
+            // Held to the end: a step whose stream has broken meanwhile goes on without anybody who waits for it, and must be
+            // whole before the next stream's first step begins (METADATA 7).
+            let mut file = file.lock();
+            if broker.metadata.image().chain_hash() != made_on {
+                return Err("another step was taken meanwhile".to_owned());
+            }
             // METADATA 8: persist before acting.
-            file.lock().persist(&image, &frames).map_err(|error| {
+            file.persist(&image, &frames).map_err(|error| {
                 format!(
                     "the metadata image cannot be written: {}",
                     crate::error::disk_advice(&error)

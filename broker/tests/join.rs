@@ -85,3 +85,36 @@ fn two_processes_make_a_cluster_and_share_the_partitions() {
     let mine = leaders.iter().position(|leader| *leader == 1).expect("has one") as i32;
     assert_eq!(Client::connect(alone.address).produce("t", mine, value("alone")), Ok(1));
 }
+
+#[test]
+fn a_directory_of_another_cluster_ends_the_process_with_one_sentence() {
+    let temp = tempfile::tempdir().expect("temp");
+    let control = format!("127.0.0.1:{}", free_port());
+    let _ours = Broker::standalone_with(&temp.path().join("ours"), &["--control", &control]);
+    let theirs = temp.path().join("theirs");
+    drop(Broker::standalone(&theirs));
+    let theirs = theirs.to_str().expect("text");
+    // Several times: how the process ends must not hang on which of its tasks looks first.
+    for _ in 0..5 {
+        let ended = support::run(&[
+            "run",
+            "--id",
+            "0",
+            "--controller",
+            &control,
+            "--data-dir",
+            theirs,
+            "--metrics",
+            "off",
+            "--listen",
+            "127.0.0.1:0",
+        ]);
+        assert!(
+            !ended.status.success() && ended.status.code() != Some(101),
+            "{}",
+            ended.said
+        );
+        assert!(ended.said.contains("belongs to cluster"), "{}", ended.said);
+        assert!(!ended.said.contains("panicked"), "{}", ended.said);
+    }
+}
