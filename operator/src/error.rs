@@ -25,6 +25,18 @@ pub enum OperatorError {
         /// Why not.
         source: std::io::Error,
     },
+    /// Somebody else's object has a name that the cluster needs: a human renames one of them.
+    #[error(
+        "{kind} {name} is there already and was not made for Cluster {cluster}: delete it, or give the Cluster another name"
+    )]
+    Foreign {
+        /// Kind of the object.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// The Cluster that needs the name.
+        cluster: String,
+    },
     /// The metadata log is missing or older than what is known; nothing may be decided.
     #[error("{0}")]
     Regressed(String),

@@ -34,6 +34,20 @@ pub fn plan<'a>(desired: &'a [Desired], observed: &[Option<DynamicObject>]) -> V
         .collect()
 }
 
+/// The first object that somebody else made under a name that the cluster needs: it is not taken over, because applying
+/// would change it and the Cluster's deletion would take it along.
+pub fn foreign<'a>(desired: &'a [Desired], observed: &[Option<DynamicObject>], cluster: &str) -> Option<&'a Desired> {
+    let mut pairs = desired.iter().zip(observed);
+    let (wanted, _) = pairs.find(|(_, found)| {
+        let labels = found.as_ref().map(|found| found.metadata.labels.as_ref());
+        labels.is_some_and(|labels| {
+            let owner = labels.and_then(|labels| labels.get(crds::CLUSTER_LABEL));
+            owner.map(String::as_str) != Some(cluster)
+        })
+    })?;
+    Some(wanted)
+}
+
 /// Whether every field of `desired` is in `observed` with the same value.
 pub fn covers(observed: &Value, desired: &Value) -> bool {
     match (observed, desired) {
@@ -86,6 +100,26 @@ mod tests {
             &json!({"spec": {"ports": [{"port": 9092}, {"port": 9093}]}})
         ));
         assert!(!covers(&observed, &json!({"spec": {"ports": []}})));
+    }
+
+    #[test]
+    fn an_object_of_somebody_else_is_not_taken_over() {
+        let role = Desired {
+            api_version: "rbac.authorization.k8s.io/v1",
+            kind: "Role",
+            plural: "roles",
+            name: "castle".to_owned(),
+            object: json!({}),
+        };
+        let there = |labels: Value| -> Option<DynamicObject> {
+            serde_json::from_value(json!({"metadata": {"name": "castle", "labels": labels}})).unwrap()
+        };
+        let is_foreign = |found| foreign(std::slice::from_ref(&role), &[found], "castle").is_some();
+        assert!(!is_foreign(None));
+        assert!(!is_foreign(there(json!({crds::CLUSTER_LABEL: "castle"}))));
+        assert!(is_foreign(there(json!({crds::CLUSTER_LABEL: "castle-0"}))));
+        assert!(is_foreign(there(json!({"app": "castle"}))));
+        assert!(is_foreign(there(json!(null))));
     }
 
     #[test]

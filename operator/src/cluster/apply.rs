@@ -10,7 +10,7 @@ use tracing::info;
 use crate::context::Context;
 use crate::error::OperatorError;
 use crate::names::{ClusterNames, FIELD_MANAGER};
-use crate::plan::{Desired, plan};
+use crate::plan::{Desired, foreign, plan};
 
 /// Objects as they are now, by kind and name.
 pub(super) type Present = BTreeMap<(&'static str, String), Value>;
@@ -24,6 +24,13 @@ pub(super) async fn apply(
     let mut observed = Vec::with_capacity(desired.len());
     for wanted in desired {
         observed.push(api(context, names, wanted).get_opt(&wanted.name).await?);
+    }
+    if let Some(taken) = foreign(desired, &observed, &names.cluster) {
+        return Err(OperatorError::Foreign {
+            kind: taken.kind,
+            name: taken.name.clone(),
+            cluster: names.cluster.clone(),
+        });
     }
     let mut present = Present::new();
     for (wanted, found) in desired.iter().zip(&observed) {
