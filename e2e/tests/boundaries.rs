@@ -85,6 +85,9 @@ const IMPURE: &[&str] = &[
     "jiff",
 ];
 
+/// The one door: `broker-log` reaches the disk through `dir/fs.rs`, where `pwritev` comes from rustix.
+const DOOR: (&str, &str, &str) = ("broker-log", "rustix", "broker/log/src/dir/fs.rs");
+
 /// Our crates with the names of the packages that their shipped code depends on.
 fn packages() -> Vec<(String, BTreeSet<String>)> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
@@ -159,5 +162,27 @@ fn pure_crates_share_one_list_of_forbidden_calls() {
             expected,
             "{directory}/clippy.toml differs from model/clippy.toml"
         );
+    }
+}
+
+#[test]
+fn the_log_reaches_the_disk_through_one_file() {
+    let (_, dependency, door) = DOOR;
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let mut folders = vec![std::path::PathBuf::from(format!("{root}/broker/log/src"))];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("a folder of sources") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if !path.ends_with(door.trim_start_matches("broker/log/")) {
+                let source = std::fs::read_to_string(&path).expect("a source file");
+                assert!(
+                    !source.contains(&format!("{dependency}::")),
+                    "{} uses {dependency}",
+                    path.display()
+                );
+            }
+        }
     }
 }
