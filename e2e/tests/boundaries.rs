@@ -137,9 +137,10 @@ fn every_crate_uses_only_the_crates_below_it() {
 fn pure_crates_depend_on_no_clock_socket_or_chance() {
     for (name, dependencies) in packages() {
         if PURE.iter().any(|(pure, _)| *pure == name) {
-            for dependency in &dependencies {
+            for dependency in dependencies {
+                let through_the_door = (name.as_str(), dependency.as_str()) == (DOOR.0, DOOR.1);
                 assert!(
-                    !IMPURE.contains(&dependency.as_str()),
+                    through_the_door || !IMPURE.contains(&dependency.as_str()),
                     "{name} is pure and may not use {dependency}"
                 );
             }
