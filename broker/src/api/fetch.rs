@@ -38,14 +38,17 @@ struct Found<'a> {
     partitions: Vec<FetchedPartition<'a, Records>>,
     hints: Vec<LeaderHint>,
     bytes: usize,
+    /// Those of them that were read into memory.
+    in_memory: usize,
     /// Something that the client must hear at once.
     urgent: bool,
 }
 
-/// Where a request is parked, and beyond which offset it waits there.
+/// A partition that was read: beyond which offset the request waits there, and what it takes from there if it does not.
 struct Parked {
     partition: Arc<PartitionHandle>,
     high_watermark: i64,
+    bytes: usize,
 }
 
 pub(super) fn handle(call: &Call<'_>, responses: &mut Responses) -> Result<(), BadRequest> {
@@ -63,6 +66,7 @@ pub(super) fn handle(call: &Call<'_>, responses: &mut Responses) -> Result<(), B
     let mut parked = Vec::new();
     let found = read(call.broker, &table, &request, call.version(), listener, &mut parked);
     if found.is_enough(&request) || parked.is_empty() {
+        count_answered(&parked);
         responses.push(respond(&call.reply, found)?);
         return Ok(());
     }
@@ -153,6 +157,7 @@ impl Waiting {
             );
             let done = out_of_patience || self.broker.is_stopping() || parked.is_empty();
             if done || found.is_enough(&self.request) {
+                count_answered(&parked);
                 return Some(respond(&self.reply, found));
             }
         }
@@ -186,6 +191,7 @@ fn read<'r>(
         partitions: Vec::with_capacity(count),
         hints: Vec::new(),
         bytes: 0,
+        in_memory: 0,
         urgent: false,
     };
     for asked in &request.topics {
@@ -195,18 +201,23 @@ fn read<'r>(
             let sliced = partition.and_then(|partition| {
                 let max = left.min(usize::try_from(part.partition_max_bytes).unwrap_or(0));
                 let read = partition.read(spec(part, max, found.bytes == 0))?;
-                let taken = take(topic, part.partition, request.isolation_level, read)?;
+                let taken = take(
+                    topic,
+                    part.partition,
+                    request.isolation_level,
+                    read,
+                    &mut found.in_memory,
+                )?;
                 Ok((partition, taken))
             });
             match sliced {
                 Ok((partition, (fetched, bytes))) => {
-                    partition.metrics.add(TopicCounter::FetchRequests, 1);
-                    partition.metrics.add(TopicCounter::BytesOut, bytes as u64);
                     left = left.saturating_sub(bytes);
                     found.bytes += bytes;
                     parked.push(Parked {
                         partition: Arc::clone(partition),
                         high_watermark: fetched.high_watermark,
+                        bytes,
                     });
                     found.partitions.push(fetched);
                 }
@@ -252,13 +263,14 @@ fn find<'t>(
     found?.led_partition(index)
 }
 
-fn take(
-    topic: Topic<'_>,
+fn take<'r>(
+    topic: Topic<'r>,
     index: i32,
     isolation_level: i8,
     read: ReadSlice,
-) -> Result<(FetchedPartition<'_, Records>, usize), Refusal> {
-    let records = Records::of(read.slice).map_err(|error| {
+    in_memory: &mut usize,
+) -> Result<(FetchedPartition<'r, Records>, usize), Refusal> {
+    let records = Records::of(read.slice, in_memory).map_err(|error| {
         Refusal::new(
             ErrorCode::KafkaStorageError,
             format!("the records cannot be read: {error}"),
@@ -275,6 +287,14 @@ fn take(
         ..FetchedPartition::empty(topic, index, ErrorCode::None)
     };
     Ok((fetched, bytes))
+}
+
+/// Counts what leaves. A request that goes on waiting reads again, and nothing has left yet.
+fn count_answered(answered: &[Parked]) {
+    for Parked { partition, bytes, .. } in answered {
+        partition.metrics.add(TopicCounter::FetchRequests, 1);
+        partition.metrics.add(TopicCounter::BytesOut, *bytes as u64);
+    }
 }
 
 fn count_refused(broker: &BrokerContext, table: &TopicTable, topic: Topic<'_>) {

@@ -16,6 +16,10 @@ use crate::api::ReplyTo;
 /// From this size on `sendfile` is cheaper than reading and writing; below, one send for all of it is.
 const SENDFILE_BYTES: usize = 64 * 1024;
 
+/// Bytes that one response reads into memory. The rest is sent from the files, however small its pieces are: a client
+/// that asks for a thousand partitions and never reads its answer would hold the largest response in memory.
+const MEMORY_BYTES: usize = 1 << 20;
+
 /// The records of one partition.
 #[derive(Debug)]
 pub(super) enum Records {
@@ -26,17 +30,18 @@ pub(super) enum Records {
 }
 
 impl Records {
-    /// Of what the log found; `None` if that is nothing.
-    pub(super) fn of(slice: LogSlice<FsDir>) -> io::Result<Option<Self>> {
+    /// Of what the log found; `None` if that is nothing. `in_memory` is what the response holds in memory so far.
+    pub(super) fn of(slice: LogSlice<FsDir>, in_memory: &mut usize) -> io::Result<Option<Self>> {
         let LogSlice {
             file, position, len, ..
         } = slice;
         let Some(file) = file.filter(|_| len > 0) else {
             return Ok(None);
         };
-        if len >= SENDFILE_BYTES {
+        if len >= SENDFILE_BYTES || *in_memory + len > MEMORY_BYTES {
             return Ok(Some(Self::InFile { file, position, len }));
         }
+        *in_memory += len;
         let mut bytes = vec![0; len];
         file.read_exact_at(&mut bytes, position)?;
         Ok(Some(Self::Read(bytes)))
@@ -78,4 +83,32 @@ pub(super) fn response(
         }
     }
     Ok(Response::new(chunks))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_response_of_many_small_pieces_holds_a_bounded_part_of_them_in_memory() {
+        const PIECE: usize = 60_000;
+        let file = tempfile::tempfile().expect("temp");
+        file.set_len(PIECE as u64).expect("grows");
+        let file = Arc::new(file);
+        let mut in_memory = 0;
+        let read = (0..1000).filter(|_| {
+            let slice = LogSlice {
+                first_offset: 0,
+                next_offset: 1,
+                file: Some(Arc::clone(&file)),
+                position: 0,
+                len: PIECE,
+            };
+            let records = Records::of(slice, &mut in_memory).expect("reads").expect("has bytes");
+            assert_eq!(records.len(), PIECE);
+            matches!(records, Records::Read(_))
+        });
+        assert_eq!(read.count(), MEMORY_BYTES / PIECE);
+        assert!(in_memory <= MEMORY_BYTES);
+    }
 }
