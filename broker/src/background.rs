@@ -1,4 +1,4 @@
-//! Work that nobody waits for, on a thread of its own: timed flushes, checkpoints, purges.
+//! Work that nobody waits for, on a thread of its own: timed flushes, checkpoints, retention, purges.
 
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
@@ -18,6 +18,13 @@ const CHECKPOINT: Duration = Duration::from_secs(30);
 /// How often idle producers are looked for.
 const EXPIRE: Duration = Duration::from_mins(1);
 
+/// How often old segments are looked for: Kafka's `log.retention.check.interval.ms`. Nobody sees the difference but
+/// the disk, so it is no setting.
+const RETENTION: Duration = Duration::from_mins(5);
+
+/// When they are looked for first: a start has better things to do.
+const FIRST_RETENTION: Duration = Duration::from_secs(30);
+
 /// How often closed segments and removed data are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
 
@@ -36,6 +43,7 @@ impl Background {
             let mut checkpoint_at = Instant::now() + CHECKPOINT;
             let mut sweep_at = Instant::now();
             let mut expire_at = Instant::now() + EXPIRE;
+            let mut retention_at = Instant::now() + FIRST_RETENTION;
             while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(TICK) {
                 let now = Instant::now();
                 if now < sweep_at {
@@ -43,11 +51,16 @@ impl Background {
                 } else {
                     broker.replicas.flush_due(Flush::Everything);
                     broker.replicas.purge_due();
+                    broker.replicas.free_removed();
                     sweep_at = now + SWEEP;
                 }
                 if now >= expire_at {
                     broker.replicas.expire_producers();
                     expire_at = now + EXPIRE;
+                }
+                if now >= retention_at {
+                    broker.replicas.apply_retention();
+                    retention_at = now + RETENTION;
                 }
                 if now >= checkpoint_at {
                     broker.replicas.write_checkpoints();

@@ -17,6 +17,7 @@ use protocol::error::ErrorCode;
 use crate::metrics::TopicMetrics;
 
 mod offsets;
+mod retention;
 #[cfg(test)]
 mod tests;
 

@@ -22,6 +22,7 @@ use crate::partition::{PartitionHandle, Refusal};
 mod checkpoints;
 mod deletion;
 mod opening;
+mod retention;
 #[cfg(test)]
 mod tests;
 
@@ -73,6 +74,7 @@ pub struct ReplicaManager {
     metrics: BrokerMetrics,
     checkpoints: Mutex<checkpoints::Checkpoints>,
     deletion: Mutex<deletion::Deletions>,
+    removed: Mutex<Vec<retention::Removed>>,
     frame_limit: Arc<AtomicUsize>,
     /// The cluster's settings that the logs were opened with. Its lock serialises changes of the table.
     cluster_config: Mutex<BTreeMap<String, String>>,
@@ -147,6 +149,7 @@ impl ReplicaManager {
             metrics,
             checkpoints: Mutex::new(checkpoints::Checkpoints::new(left)),
             deletion: Mutex::default(),
+            removed: Mutex::default(),
             frame_limit,
             cluster_config: Mutex::default(),
         }
@@ -313,6 +316,14 @@ fn log_config(image: &MetadataImage, topic: &TopicImage) -> LogConfig {
         timestamp_after_max_ms: config.message_timestamp_after_max_ms,
         flush_messages: config.flush_messages as u64,
         flush_ms: config.flush_ms,
+        // What a group committed long ago may be the newest it has: these topics are compacted, not cut.
+        retention_ms: if topic.name.is_internal() { -1 } else { config.retention_ms },
+        retention_bytes: if topic.name.is_internal() {
+            -1
+        } else {
+            config.retention_bytes
+        },
+        file_delete_delay_ms: config.file_delete_delay_ms,
         producer_id_expiration_ms: producer_id_expiration_ms(image),
     }
 }

@@ -21,6 +21,12 @@ pub struct LogConfig {
     pub flush_messages: u64,
     /// `flush.ms`: how long a record may stay unflushed, in milliseconds (`i64::MAX`: for ever).
     pub flush_ms: i64,
+    /// `retention.ms`: a segment goes when its newest record is older, in milliseconds; negative: never.
+    pub retention_ms: i64,
+    /// `retention.bytes`: the oldest segments go while the others hold as many bytes; negative: no limit.
+    pub retention_bytes: i64,
+    /// `file.delete.delay.ms`: how long the file of a removed segment stays, in milliseconds.
+    pub file_delete_delay_ms: i64,
     /// `producer.id.expiration.ms`: an idle idempotent producer is forgotten after this time.
     pub producer_id_expiration_ms: i64,
 }
@@ -37,6 +43,9 @@ impl Default for LogConfig {
             timestamp_after_max_ms: 60 * 60 * 1000,
             flush_messages: i64::MAX as u64,
             flush_ms: i64::MAX,
+            retention_ms: 7 * 24 * 60 * 60 * 1000,
+            retention_bytes: -1,
+            file_delete_delay_ms: 60_000,
             producer_id_expiration_ms: 24 * 60 * 60 * 1000,
         }
     }

@@ -158,6 +158,8 @@ fn bugs_planted_by_hand_are_found() {
         Bug::RecoveryPointNotLowered,
         Bug::OnlyActiveSynced,
         Bug::ProducerNotRolledBack,
+        Bug::RemovedBeforeLogStart,
+        Bug::ProducersNotKept,
     ];
     let mut missed = Vec::new();
     for bug in bugs {

@@ -91,6 +91,25 @@ impl LeaderEpochs {
         self.entries.len() < before
     }
 
+    /// Forgets what lies below `log_start_offset`: the epoch there begins there now; true if that was news.
+    pub(crate) fn truncate_from_start(&mut self, log_start_offset: i64) -> bool {
+        let below = self
+            .entries
+            .partition_point(|entry| entry.start_offset <= log_start_offset);
+        let Some(floor) = below.checked_sub(1) else {
+            return false;
+        };
+        let mut news = floor > 0;
+        self.entries.drain(..floor);
+        if let Some(first) = self.entries.first_mut()
+            && first.start_offset < log_start_offset
+        {
+            first.start_offset = log_start_offset;
+            news = true;
+        }
+        news
+    }
+
     /// The newest epoch.
     pub fn latest(&self) -> Option<LeaderEpoch> {
         self.entries.last().map(|entry| entry.epoch)
@@ -185,5 +204,16 @@ mod tests {
         assert!(epochs.truncate_from_end(10));
         assert_eq!(epochs.latest(), Some(LeaderEpoch(1)));
         assert!(!epochs.truncate_from_end(10));
+    }
+
+    #[test]
+    fn a_log_that_loses_its_beginning_knows_the_epoch_at_its_start() {
+        let mut moved = epochs(&[(1, 0), (4, 10), (6, 20)]);
+        assert!(moved.truncate_from_start(15));
+        assert_eq!(moved, epochs(&[(4, 15), (6, 20)]));
+        assert!(!moved.truncate_from_start(15));
+        assert!(moved.truncate_from_start(20));
+        assert_eq!(moved, epochs(&[(6, 20)]));
+        assert!(!epochs(&[(1, 5)]).truncate_from_start(3));
     }
 }

@@ -37,6 +37,7 @@ pub use leader_epochs::{EpochStart, LeaderEpochs};
 pub use partition_log::append::AppendInfo;
 pub use partition_log::flush::{FlushDone, FlushWork};
 pub use partition_log::read::LogSlice;
+pub use partition_log::retention::RemovedSegments;
 pub use partition_log::{OpenState, PartitionLog};
 pub use producer_state::{BATCHES_REMEMBERED, ProducerEntry, ProducerState, SequenceRange};
 pub use recovery::RecoveryReport;

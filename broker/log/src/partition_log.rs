@@ -18,6 +18,7 @@ use crate::segment::Segment;
 pub(crate) mod append;
 pub(crate) mod flush;
 pub(crate) mod read;
+pub(crate) mod retention;
 mod truncate;
 
 #[cfg(test)]
@@ -56,6 +57,8 @@ pub struct PartitionLog<D: Dir> {
     offline: Option<LogError>,
     /// How often the log was cut: a flush begun before a cut says nothing about what came after it.
     cuts: u64,
+    /// Where a retention that has begun wants the log to start.
+    retained_from: Option<i64>,
     scratch: append::Scratch,
 }
 
@@ -148,22 +151,30 @@ impl<D: Dir> PartitionLog<D> {
         if recovered.epochs_unsaved {
             unsaved.epochs = unsaved.names;
         }
+        // A checkpoint that was lost says 0; the files know better.
+        let first_base = recovered.segments.first().map_or(0, Segment::base_offset);
+        let log_start_offset = state.log_start_offset.max(first_base);
+        let mut epochs = recovered.epochs;
+        if epochs.truncate_from_start(log_start_offset) {
+            unsaved.epochs_changed();
+        }
         let log = Self {
             dir,
             topic_partition,
             topic_id,
             config,
             segments: recovered.segments,
-            log_start_offset: state.log_start_offset,
+            log_start_offset,
             log_end_offset: recovered.log_end_offset,
             recovery_point,
-            epochs: recovered.epochs,
+            epochs,
             producers: recovered.producers,
             snapshots: recovered.snapshots,
             unsaved,
             epochs_written: Arc::default(),
             offline: None,
             cuts: 0,
+            retained_from: None,
             scratch: append::Scratch::default(),
         };
         Ok((log, recovered.report))

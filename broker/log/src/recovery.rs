@@ -14,7 +14,7 @@ use crate::partition_log::OpenState;
 use crate::producer_state::{ProducerBatch, ProducerState, snapshot};
 use crate::scan::{BatchWalk, Found, HeaderWalk};
 use crate::seeded::seeded_bug;
-use crate::segment::{Segment, log_file_name};
+use crate::segment::Segment;
 
 /// What opening a log found and did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -76,9 +76,10 @@ pub(crate) fn producer_batch(header: &BatchHeader) -> Option<ProducerBatch> {
 
 /// Opens the log in `dir`.
 pub(crate) fn recover<D: Dir>(dir: &D, config: &LogConfig, state: &OpenState) -> Result<Recovered<D>, LogError> {
-    let names = list(dir)?;
-    let mut segments = open_segments(dir, &names.bases)?;
+    let mut names = list(dir)?;
     let start = state.log_start_offset;
+    remove_before(dir, &mut names, start)?;
+    let mut segments = open_segments(dir, &names.bases)?;
     // Retention removes only what is below the recovery point. A log that begins above it lost its beginning:
     // names that were never synced.
     if segments
@@ -136,6 +137,19 @@ fn list<D: Dir>(dir: &D) -> Result<Names, LogError> {
         remove_if_there(dir, &name)?;
     }
     Ok(names)
+}
+
+/// Finishes a retention that a crash has interrupted: the log start moved, the files below it are there or came back.
+fn remove_before<D: Dir>(dir: &D, names: &mut Names, start: i64) -> Result<(), LogError> {
+    let old = names.bases.iter().skip(1).take_while(|next| **next <= start).count();
+    for base in names.bases.drain(..old) {
+        for name in Segment::sealed(dir, base, 0).file_names() {
+            remove_if_there(dir, &name)?;
+        }
+    }
+    remove_snapshots(dir, names.snapshots.iter().copied().filter(|offset| *offset < start))?;
+    names.snapshots.retain(|offset| *offset >= start);
+    Ok(())
 }
 
 fn open_segments<D: Dir>(dir: &D, bases: &[i64]) -> Result<Vec<Segment<D>>, LogError> {
@@ -540,10 +554,7 @@ pub(crate) fn remove_from<D: Dir>(dir: &D, segments: &mut Vec<Segment<D>>, from:
     while segments.len() > from
         && let Some(segment) = segments.pop()
     {
-        let base = segment.base_offset();
-        let index = format!("{base:020}.{}", OffsetEntry::EXTENSION);
-        let times = format!("{base:020}.{}", TimeEntry::EXTENSION);
-        for name in [log_file_name(base), index, times] {
+        for name in segment.file_names() {
             remove_if_there(dir, &name)?;
         }
         removed += 1;

@@ -53,6 +53,10 @@ mod bugs {
         RecoveryPointNotLowered,
         /// Older segments are not synced when the newest one is.
         OnlyActiveSynced,
+        /// Old segments are removed before the log start above them is durable.
+        RemovedBeforeLogStart,
+        /// Old segments are removed although no snapshot remembers their producers.
+        ProducersNotKept,
         /// A producer's state moves although its batch could not be written.
         ProducerNotRolledBack,
     }

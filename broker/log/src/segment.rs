@@ -100,6 +100,21 @@ impl<D: Dir> Segment<D> {
         Ok(segment)
     }
 
+    /// Whether a file handle is held.
+    pub(crate) fn is_open(&self) -> bool {
+        self.log.get().is_some()
+    }
+
+    /// Names of its files, of which the indexes may not exist.
+    pub(crate) fn file_names(&self) -> [String; 3] {
+        let base = self.base_offset;
+        [
+            log_file_name(base),
+            Index::<D, OffsetEntry>::file_name(base),
+            Index::<D, TimeEntry>::file_name(base),
+        ]
+    }
+
     /// Gives the file handle back; it is opened again at the next read.
     pub(crate) fn close_file(&mut self) {
         self.log = OnceLock::new();

@@ -90,8 +90,8 @@ impl ReplicaManager {
         }
     }
 
-    /// Writes recovery points, log start offsets and high watermarks of all open partitions.
-    pub fn write_checkpoints(&self) {
+    /// Writes recovery points, log start offsets and high watermarks of all open partitions; false if that failed.
+    pub fn write_checkpoints(&self) -> bool {
         let mut checkpoints = self.checkpoints.lock();
         // Asked under the lock: a partition that closes meanwhile must not come back with what it said before.
         for partition in self.table.load_full().partitions() {
@@ -102,7 +102,9 @@ impl ReplicaManager {
         if let Err(error) = self.write(&mut checkpoints) {
             // The old checkpoints still hold: a restart only has more to read again.
             tracing::error!(%error, "checkpoints cannot be written");
+            return false;
         }
+        true
     }
 
     /// Closes every partition and writes the mark of a clean stop, which names the broker epoch (METADATA 16).

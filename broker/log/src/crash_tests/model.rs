@@ -38,11 +38,26 @@ pub(crate) struct Model {
     pub(crate) in_flight: Vec<ModelBatch>,
     /// Where a cut that has not returned would end the log.
     pub(crate) cutting_to: Option<i64>,
+    /// The first offset.
+    pub(crate) start: i64,
+    /// Where the log may start instead, since a retention has not returned.
+    pub(crate) starting_at: Option<i64>,
+    /// What retention took: nobody reads it again, but its producers are known.
+    taken: Vec<ModelBatch>,
 }
 
 impl Model {
     pub(crate) fn end(&self) -> i64 {
-        self.batches.last().map_or(0, |last| last.header.next_offset())
+        self.batches.last().map_or(self.start, |last| last.header.next_offset())
+    }
+
+    /// The log starts at `start`: what is below is gone.
+    pub(crate) fn start_at(&mut self, start: i64) {
+        self.start = start;
+        self.starting_at = None;
+        let kept = self.batches.partition_point(|batch| batch.header.base_offset < start);
+        self.taken.extend(self.batches.drain(..kept));
+        self.flushed = self.flushed.max(start);
     }
 
     /// Adopts what survived a crash.
@@ -76,7 +91,7 @@ impl Model {
                 None => return Err(format!("batch {at} was never appended: {:?}", batch.header)),
             }
         }
-        let end = survived.last().map_or(0, |last| last.header.next_offset());
+        let end = survived.last().map_or(self.start, |last| last.header.next_offset());
         let mut promised = if killed { self.end() } else { self.flushed };
         if let Some(cut) = self.cutting_to {
             promised = promised.min(cut);
@@ -92,7 +107,7 @@ impl Model {
     /// Producers with their epoch and last batches.
     pub(crate) fn producers(&self) -> BTreeMap<ProducerId, (i16, Vec<SequenceRange>)> {
         let mut producers: BTreeMap<ProducerId, (i16, Vec<SequenceRange>)> = BTreeMap::new();
-        for ModelBatch { header, .. } in &self.batches {
+        for ModelBatch { header, .. } in self.taken.iter().chain(&self.batches) {
             if header.producer_id < 0 {
                 continue;
             }

@@ -78,7 +78,7 @@ impl World {
             let state = OpenState {
                 clean: last_life.clean_shutdown.is_some(),
                 recovery_point: last_life.recovery_points.get(&of).copied().unwrap_or(0),
-                log_start_offset: 0,
+                log_start_offset: last_life.log_start_offsets.get(&of).copied().unwrap_or(0),
             };
             let id = TopicId(Uuid::from_u128(9));
             let (log, report) = PartitionLog::open(&data, of, id, self.config.clone(), state, 0)?;
@@ -100,7 +100,7 @@ impl World {
     /// Does `count` random things.
     pub(super) fn live(&mut self, count: usize) -> Result<(), Stop> {
         for _ in 0..count {
-            match self.chance.below(30) {
+            match self.chance.below(33) {
                 0 | 1 => self.flush()?,
                 2 => self.checkpoint()?,
                 3 => self.epoch = LeaderEpoch(self.epoch.0 + 1),
@@ -112,6 +112,7 @@ impl World {
                     self.disk.inject(Fault::ShortWrite);
                     self.append()?;
                 }
+                10..=12 => self.retain()?,
                 9 if self.chance.one_in(3) => {
                     self.disk
                         .inject([Fault::WriteError, Fault::SyncError][self.chance.below(2)]);
@@ -280,6 +281,78 @@ impl World {
         Ok(())
     }
 
+    /// Removes what is too old or too much below some high watermark, step by step as a broker does.
+    fn retain(&mut self) -> Result<(), Stop> {
+        let now = 1400 + self.chance.below(300) as i64;
+        let behind = [0, 0, self.chance.below(12)][self.chance.below(3)] as i64;
+        let high_watermark = (self.model.end() - behind).max(self.model.start);
+        let config = LogConfig {
+            retention_ms: [-1, 100][self.chance.below(2)],
+            retention_bytes: [-1, self.chance.below(4000) as i64][self.chance.below(2)],
+            ..self.config.clone()
+        };
+        let beside = self.chance.one_in(3);
+        let log = &mut self.process()?.log;
+        log.set_config(config);
+        let work = log.begin_retention(now, high_watermark);
+        let Some(work) = self.judge(work, "begin retention")? else {
+            return Ok(());
+        };
+        if let Some(work) = work {
+            if beside {
+                self.append()?;
+            }
+            let done = work.run();
+            let log = &mut self.process()?.log;
+            let result = log.end_flush(done);
+            let recovery_point = log.recovery_point();
+            if self.judge(result, "end flush for retention")?.is_none() {
+                return Ok(());
+            }
+            self.model.flushed = self.model.flushed.max(recovery_point);
+        }
+        // Which one it is, a crash in the middle tells.
+        self.model.starting_at = Some(high_watermark);
+        let log = &mut self.process()?.log;
+        let advanced = log.advance_log_start();
+        let start = log.log_start_offset();
+        let Some(advanced) = self.judge(advanced, "retention")? else {
+            return Ok(());
+        };
+        if !(self.model.start..=high_watermark).contains(&start) || advanced.is_some_and(|advanced| advanced != start) {
+            return Err(Stop::Wrong(format!(
+                "starts at {start} and said {advanced:?}, the high watermark is {high_watermark}"
+            )));
+        }
+        self.model.starting_at = Some(start);
+        if advanced.is_some() {
+            let offsets = Offsets::from([(topic_partition(), start)]);
+            let result = self.process()?.data.write(Checkpoint::LogStartOffset, &offsets);
+            if self.judge(result, "log start checkpoint")?.is_none() {
+                return Ok(());
+            }
+        }
+        self.model.start_at(start);
+        if beside {
+            self.append()?;
+        }
+        let removed = self.process()?.log.remove_before(start);
+        let Some((removed, work)) = self.judge(removed, "removal")? else {
+            return Ok(());
+        };
+        let done = work.run();
+        let log = &mut self.process()?.log;
+        let result = log.end_flush(done);
+        let recovery_point = log.recovery_point();
+        if self.judge(result, "end flush of a removal")?.is_some() {
+            self.model.flushed = self.model.flushed.max(recovery_point);
+        }
+        if !beside {
+            self.judge(removed.remove(), "freeing")?;
+        }
+        self.check(true).map_err(Stop::Wrong)
+    }
+
     pub(super) fn restart_cleanly(&mut self) -> Result<(), Stop> {
         let Process { data, log } = self.process.take().ok_or(Stop::PowerLost)?;
         let result = log.close();
@@ -308,7 +381,15 @@ impl World {
         let Some(Process { log, .. }) = &self.process else {
             return Err("not started".to_owned());
         };
-        let survived = read_all(log)?;
+        let start = log.log_start_offset();
+        let may_start = start == self.model.start || self.model.starting_at.is_some_and(|limit| start <= limit);
+        ensure!(
+            may_start && start >= self.model.start,
+            "the log starts at {start}, not {}",
+            self.model.start
+        );
+        self.model.start_at(start);
+        let survived = read_from(log, start)?;
         self.model.check_survivors(&survived, killed)?;
         self.model.adopt(survived);
         let model = &self.model;
@@ -369,10 +450,6 @@ impl World {
     }
 }
 
-fn read_all(log: &PartitionLog<SimDir>) -> Result<Vec<ModelBatch>, String> {
-    read_from(log, 0)
-}
-
 fn read_from(log: &PartitionLog<SimDir>, mut offset: i64) -> Result<Vec<ModelBatch>, String> {
     let mut found = Vec::new();
     while offset < log.log_end_offset() {
@@ -407,7 +484,7 @@ fn read_from(log: &PartitionLog<SimDir>, mut offset: i64) -> Result<Vec<ModelBat
 
 fn check_reads(log: &PartitionLog<SimDir>, model: &Model, chance: &mut Seeded) -> Outcome {
     for _ in 0..12 {
-        let offset = chance.below(model.end() as usize + 1) as i64;
+        let offset = model.start + chance.below((model.end() - model.start) as usize + 1) as i64;
         let max_offset = chance.below(model.end() as usize + 2) as i64;
         let max_bytes = chance.below(900);
         let min_one = chance.one_in(2);

@@ -277,7 +277,7 @@ impl<D: Dir> PartitionLog<D> {
 
     /// Seals the active segment and begins a new one at the log end. The old one is synced by the next flush; until
     /// then the recovery point stays below it.
-    fn roll(&mut self) -> Result<(), LogError> {
+    pub(super) fn roll(&mut self) -> Result<(), LogError> {
         let result = self.try_roll();
         result.map_err(|error| self.fail(error))
     }

@@ -135,7 +135,7 @@ impl<D: Dir> PartitionLog<D> {
     }
 
     /// The syncs that make everything below `target` durable: the log end, or the base of the active segment.
-    fn work(&self, target: i64) -> Result<FlushWork<D>, LogError> {
+    pub(super) fn work(&self, target: i64) -> Result<FlushWork<D>, LogError> {
         self.check_online()?;
         let mut files: Vec<_> = self.unsaved.files.iter().map(|(_, file)| Arc::clone(file)).collect();
         if !seeded_bug!(OnlyActiveSynced) {

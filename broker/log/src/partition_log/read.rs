@@ -109,7 +109,7 @@ impl<D: Dir> PartitionLog<D> {
     /// The first record whose timestamp is `timestamp` or later. Exact to the record, but to the batch for compressed
     /// ones: there the first offset of the batch, with its largest timestamp.
     pub fn offset_for_timestamp(&self, timestamp: i64) -> Result<Option<TimestampOffset>, LogError> {
-        for segment in &self.segments {
+        for segment in self.readable() {
             if segment.max_timestamp()?.is_some_and(|max| max.timestamp >= timestamp)
                 && let Some(placed) = segment.find_timestamp(timestamp)?
             {
@@ -122,7 +122,7 @@ impl<D: Dir> PartitionLog<D> {
     /// The first record that has the largest timestamp of the log. As exact as [`Self::offset_for_timestamp`].
     pub fn max_timestamp_offset(&self) -> Result<Option<TimestampOffset>, LogError> {
         let mut max: Option<(TimestampOffset, &Segment<D>)> = None;
-        for segment in &self.segments {
+        for segment in self.readable() {
             if let Some(found) = segment.max_timestamp()?
                 && max.is_none_or(|(max, _)| found.timestamp > max.timestamp)
             {
@@ -136,6 +136,13 @@ impl<D: Dir> PartitionLog<D> {
             }
             None => Ok(Some(max)),
         }
+    }
+
+    /// The segments without those that wait below the log start for their removal.
+    fn readable(&self) -> impl Iterator<Item = &Segment<D>> {
+        self.segments
+            .iter()
+            .skip(self.unreadable_segments(self.log_start_offset))
     }
 
     /// The offset at which the segment ends.

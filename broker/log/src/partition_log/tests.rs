@@ -12,6 +12,8 @@ use crate::dir::sim::{Fault, SimDir};
 use crate::dir::{Dir, DirFile, Open, read_file, write_all_at};
 use crate::{AppendError, AppendInfo, DataDir, LogConfig, LogError, RecoveryReport, TopicPartition};
 
+mod retention;
+
 impl<D: Dir> PartitionLog<D> {
     /// Compares every index entry with a walk over the batches.
     pub(crate) fn check_indexes(&self) -> Result<(), String> {
