@@ -317,7 +317,11 @@ fn log_config(image: &MetadataImage, topic: &TopicImage) -> LogConfig {
         flush_messages: config.flush_messages as u64,
         flush_ms: config.flush_ms,
         // What a group committed long ago may be the newest it has: these topics are compacted, not cut.
-        retention_ms: if topic.name.is_internal() { -1 } else { config.retention_ms },
+        retention_ms: if topic.name.is_internal() {
+            -1
+        } else {
+            config.retention_ms
+        },
         retention_bytes: if topic.name.is_internal() {
             -1
         } else {

@@ -1,7 +1,7 @@
 //! What the broker does to a partition's oldest segments.
 
 use broker_log::dir::fs::FsDir;
-use broker_log::{LogError, RemovedSegments};
+use broker_log::{FlushWork, LogError, RemovedSegments};
 
 use super::{LogState, PartitionHandle, Role};
 
@@ -17,7 +17,7 @@ impl PartitionHandle {
                 _ => return Ok(None),
             }
         };
-        let done = work.map(|work| work.run());
+        let done = work.map(FlushWork::run);
         match &mut self.inner.lock().log {
             LogState::Open(log) => {
                 if let Some(done) = done {

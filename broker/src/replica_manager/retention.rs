@@ -14,7 +14,7 @@ use crate::partition::PartitionHandle;
 #[derive(Debug)]
 pub(super) struct Removed {
     /// When their space is freed.
-    at_ms: i64,
+    pub(super) at_ms: i64,
     segments: RemovedSegments<FsDir>,
 }
 

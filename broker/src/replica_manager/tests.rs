@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::fs;
 
 use model::record::{
@@ -6,8 +5,10 @@ use model::record::{
 };
 use model::{Assignment, BrokerEpoch, ControllerEpoch, DirectoryId, IncarnationId, Lineage, Nonce, Record};
 use prometheus::Registry;
+use protocol::batch::BatchBuilder;
 
 use super::*;
+use crate::clock::now_ms;
 
 const LOCAL: BrokerId = BrokerId(0);
 const OTHER: BrokerId = BrokerId(1);
@@ -54,6 +55,16 @@ fn cluster() -> MetadataImage {
 }
 
 fn create(image: &mut MetadataImage, name: &str, id: u8, replicas: &[BrokerId]) -> TopicId {
+    create_with(image, name, id, replicas, &[])
+}
+
+fn create_with(
+    image: &mut MetadataImage,
+    name: &str,
+    id: u8,
+    replicas: &[BrokerId],
+    config: &[(&str, &str)],
+) -> TopicId {
     let id = TopicId::from_random([id; 16]);
     let assignment = Assignment {
         replication_factor: replicas.len() as u16,
@@ -66,7 +77,7 @@ fn create(image: &mut MetadataImage, name: &str, id: u8, replicas: &[BrokerId]) 
                 id,
                 name,
                 assignment,
-                config: BTreeMap::new(),
+                config: config.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
             }
             .into(),
         )
@@ -208,4 +219,65 @@ fn a_clean_stop_leaves_a_mark_with_the_broker_epoch_and_what_was_known() {
     let (_, left) = LogDir::open(FsDir::new(temp.path())).expect("opens");
     assert_eq!(left.clean_shutdown, Some(BrokerEpoch(7)));
     assert_eq!(left.recovery_points.len(), 1);
+}
+
+#[test]
+fn old_segments_go_from_clients_at_once_from_the_disk_after_the_delay_and_never_come_back() {
+    let temp = tempfile::tempdir().expect("temp");
+    let mut image = cluster();
+    let config = [
+        ("segment.ms", "1"),
+        ("retention.ms", "1000"),
+        ("file.delete.delay.ms", "60000"),
+    ];
+    create_with(&mut image, "t", 10, &[LOCAL], &config);
+    create_with(&mut image, "__consumer_offsets", 11, &[LOCAL], &config);
+    let first = manager(temp.path());
+    first.apply(&image, Leading::AsRegistered);
+    let names_of = |topic: &str| {
+        let mut names = names(&temp.path().join(format!("{topic}-0")));
+        names.retain(|name| name.contains(".log"));
+        names
+    };
+    for topic in ["t", "__consumer_offsets"] {
+        let topics = first.topics();
+        let partition = topics
+            .by_name(topic)
+            .and_then(|topic| topic.partition(0))
+            .expect("open");
+        let mut outcomes = Vec::new();
+        for timestamp in [10, 20, now_ms()] {
+            let mut batch = BatchBuilder::new().record(timestamp, None, Some(b"v")).build();
+            partition.append_as_leader(&mut [batch.as_mut_slice()], true, now_ms(), &mut outcomes);
+            assert!(outcomes[0].is_ok(), "{outcomes:?}");
+        }
+    }
+
+    first.apply_retention();
+    let start = |manager: &ReplicaManager| {
+        let topics = manager.topics();
+        let partition = topics.by_name("t").and_then(|topic| topic.partition(0)).expect("open");
+        partition.find_offset(-2, -1).expect("leads").offset
+    };
+    assert_eq!(start(&first), 2);
+    assert_eq!(
+        names_of("t"),
+        [
+            "00000000000000000000.log.deleted",
+            "00000000000000000001.log.deleted",
+            "00000000000000000002.log"
+        ]
+    );
+    assert_eq!(names_of("__consumer_offsets").len(), 3, "groups forget nothing by age");
+    first.free_removed();
+    assert_eq!(names_of("t").len(), 3, "file.delete.delay.ms is not over");
+    first.removed.lock().iter_mut().for_each(|one| one.at_ms = 0);
+    first.free_removed();
+    assert_eq!(names_of("t"), ["00000000000000000002.log"]);
+
+    // Killed, not stopped.
+    drop(first);
+    let second = manager(temp.path());
+    second.apply(&image, Leading::AsRegistered);
+    assert_eq!(start(&second), 2);
 }

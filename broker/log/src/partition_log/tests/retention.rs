@@ -132,16 +132,16 @@ fn a_producer_whose_records_are_gone_is_still_known_after_a_crash() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     /// The model: a list of (largest timestamp, bytes), one a segment, of which a prefix goes.
     #[test]
     fn what_survives_is_what_a_simple_model_says(
-        timestamps in prop::collection::vec(0_i64..100, 1..8),
-        retention_ms in prop_oneof![Just(-1), 0_i64..100],
+        timestamps in prop::collection::vec(0_i64..6, 1..8),
+        retention_ms in prop_oneof![Just(-1), 0_i64..6],
         retained_segments in prop_oneof![Just(-1), 0_i64..8],
         slack in 0_i64..600,
-        now_ms in 0_i64..200,
+        now_ms in 0_i64..12,
         behind in 0_usize..3,
     ) {
         let size = a_segment(0).len() as i64;
@@ -164,8 +164,5 @@ proptest! {
         prop_assert_eq!(log.log_start_offset(), gone as i64);
         prop_assert_eq!(log.log_end_offset(), timestamps.len() as i64);
         prop_assert_eq!(log.segment_count(), (timestamps.len() - gone).max(1));
-        let again = log.content();
-        retain(&data, &mut log, now_ms, committed as i64);
-        prop_assert_eq!(log.content(), again);
     }
 }
