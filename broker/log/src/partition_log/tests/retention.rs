@@ -140,7 +140,7 @@ proptest! {
         timestamps in prop::collection::vec(0_i64..6, 1..8),
         retention_ms in prop_oneof![Just(-1), 0_i64..6],
         retained_segments in prop_oneof![Just(-1), 0_i64..8],
-        slack in 0_i64..600,
+        slack in prop_oneof![Just(0), 0_i64..600],
         now_ms in 0_i64..12,
         behind in 0_usize..3,
     ) {
