@@ -22,6 +22,8 @@ main() {
   try "confluent-kafka for Python writes and reads back $RECORDS records bit for bit" python "$HERE/clients/python_client.py" "$ADDRESS" python "$RECORDS"
   try "Java console producer and consumer write and read back $RECORDS records bit for bit" java_round_trip
   try "what one client wrote, the others read" cross_reading
+  try "a consumer group shares a topic, loses a member and goes on from its commits" python "$HERE/clients/group.py" "$ADDRESS" 20000
+  try "Java's console consumer reads in a group, and kafka-consumer-groups shows no lag" java_group
   try "hostile bytes cost only their own connection" python "$HERE/clients/hostile.py" "$ADDRESS" "$BROKER_PID"
   try "no acknowledgement before fdatasync with flush.messages=1" python "$HERE/clients/durable.py" "$ADDRESS" "$BROKER_PID"
   try "SIGINT stops the broker in under 2 s" interrupt
@@ -99,6 +101,13 @@ cross_reading() {
   java_tool org.apache.kafka.tools.consumer.ConsoleConsumer --bootstrap-server "$ADDRESS" --topic kcat --partition 0 --offset earliest \
     --max-messages "$RECORDS" --timeout-ms 60000 | cmp - "$WORK/kcat.in"
   echo "kcat reads Java's, Java reads kcat's"
+}
+
+java_group() {
+  java_tool org.apache.kafka.tools.consumer.ConsoleConsumer --bootstrap-server "$ADDRESS" --topic java --group java-readers --from-beginning \
+    --max-messages "$RECORDS" --timeout-ms 60000 | cmp - "$WORK/java.in"
+  java_tool org.apache.kafka.tools.consumer.group.ConsumerGroupCommand --bootstrap-server "$ADDRESS" --describe --group java-readers 2> /dev/null > "$WORK/group.txt"
+  awk -v records="$RECORDS" '$2 == "java" { print $4 " of " $5 " committed, lag " $6; found = $4 == records && $6 == 0 } END { exit !found }' "$WORK/group.txt"
 }
 
 interrupt() {

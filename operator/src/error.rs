@@ -40,6 +40,9 @@ pub enum OperatorError {
     /// The metadata log is missing or older than what is known; nothing may be decided.
     #[error("{0}")]
     Regressed(String),
+    /// This replica cannot read the metadata log: a newer one may.
+    #[error("{0}")]
+    Unreadable(String),
     /// The controller stopped or could not start.
     #[error("the controller: {0}")]
     Controller(String),

@@ -31,50 +31,68 @@ use crate::topic;
 const YIELD: Duration = Duration::from_millis(100);
 /// Between two tries to lead.
 const RETRY: Duration = Duration::from_secs(2);
+/// How long a replica that cannot read the log lets the others try: longer than a Lease lasts.
+const ABSTENTION: Duration = Duration::from_secs(15);
 /// A new topic waits this long for brokers that are still starting.
 const PLACEMENT_PATIENCE: Duration = Duration::from_mins(1);
 
 /// Stands for the cluster until `stop`, and leads it while elected.
+///
+/// METADATA 9: a replica that cannot read the log gives the Lease back and abstains, so that one that can gets its turn.
 pub async fn stand(context: Context, cluster: Arc<Cluster>, names: ClusterNames, stop: CancellationToken) {
-    let (leads, elected) = watch::channel(false);
     // Who leads much already lets others go first, so that clusters spread over the replicas.
     tokio::time::sleep(YIELD.saturating_mul(context.seats.count())).await;
-    let election = Election::new(
-        context.client.clone(),
-        context.watches.clone(),
-        &cluster,
-        names.clone(),
-        &context.identity,
-    );
-    let leader = tokio::spawn(lead_while_elected(context, names, elected, stop.clone()));
-    election.run(leads, async { drop(leader.await) }, stop).await;
+    while !stop.is_cancelled() {
+        let (leads, elected) = watch::channel(false);
+        let election = Election::new(
+            context.client.clone(),
+            context.watches.clone(),
+            &cluster,
+            names.clone(),
+            &context.identity,
+        );
+        let term = stop.child_token();
+        let leader = tokio::spawn(lead_while_elected(
+            context.clone(),
+            names.clone(),
+            elected,
+            term.clone(),
+        ));
+        election.run(leads, async { drop(leader.await) }, term).await;
+        tokio::select! {
+            () = tokio::time::sleep(ABSTENTION) => {}
+            () = stop.cancelled() => {}
+        }
+    }
 }
 
+/// Leads whenever elected. Cancels its `term` when it should not stand for now.
 async fn lead_while_elected(
     context: Context,
     names: ClusterNames,
     mut elected: watch::Receiver<bool>,
-    stop: CancellationToken,
+    term: CancellationToken,
 ) {
     loop {
         tokio::select! {
             changed = elected.wait_for(|elected| *elected) => if changed.is_err() { return },
-            () = stop.cancelled() => return,
+            () = term.cancelled() => return,
         }
-        let over = over(elected.clone(), stop.clone()).boxed();
+        let over = over(elected.clone(), term.clone()).boxed();
         let labels = [names.namespace.as_str(), names.cluster.as_str()];
         context.metrics.leads.with_label_values(&labels).set(1);
-        match reign(&context, &names, over).await {
-            Ok(()) => {}
-            Err(error) => {
-                warn!(namespace = %names.namespace, cluster = %names.cluster, %error, "cannot lead the cluster");
-                if let OperatorError::Regressed(reason) = &error {
-                    cluster::report_regressed(&context, &names, reason).await;
-                }
-                tokio::time::sleep(RETRY).await;
-            }
-        }
+        let result = reign(&context, &names, over).await;
         context.metrics.leads.with_label_values(&labels).set(0);
+        let Err(error) = result else { continue };
+        warn!(namespace = %names.namespace, cluster = %names.cluster, %error, "cannot lead the cluster");
+        if let OperatorError::Regressed(reason) | OperatorError::Unreadable(reason) = &error {
+            cluster::report_regressed(&context, &names, reason).await;
+        }
+        if matches!(error, OperatorError::Unreadable(_)) {
+            term.cancel();
+            return;
+        }
+        tokio::time::sleep(RETRY).await;
     }
 }
 
@@ -179,7 +197,8 @@ fn missing(names: &ClusterNames, evidence: &str) -> OperatorError {
 
 fn ended(ending: Ending) -> OperatorError {
     match ending {
-        Ending::SteppedDown(StepDown::Missing | StepDown::Unusable(_)) => OperatorError::Regressed(ending.to_string()),
+        Ending::SteppedDown(StepDown::Missing) => OperatorError::Regressed(ending.to_string()),
+        Ending::SteppedDown(StepDown::Unusable(_)) => OperatorError::Unreadable(ending.to_string()),
         other => OperatorError::Controller(other.to_string()),
     }
 }
