@@ -72,6 +72,17 @@ pub enum LogError {
         /// Everything below it had been flushed.
         recovery_point: i64,
     },
+    /// Records before the first segment are missing, or the checkpoint that says that they were deleted is. Nothing is
+    /// touched: restore `log-start-offset-checkpoint`, or move the partition's directory away to begin anew.
+    #[error(
+        "the log begins at {begins_at} but nothing says that the records from {log_start_offset} on were deleted: restore log-start-offset-checkpoint, or move the directory away"
+    )]
+    LostBeginning {
+        /// Base offset of the first segment.
+        begins_at: i64,
+        /// Where the log should begin.
+        log_start_offset: i64,
+    },
     /// No space left. Nothing was appended; the log stays online and can be tried again.
     #[error("no space left while {doing}")]
     StorageFull {
@@ -119,6 +130,7 @@ impl LogError {
             Self::UnknownVersion { .. }
             | Self::Damaged { .. }
             | Self::Missing { .. }
+            | Self::LostBeginning { .. }
             | Self::StorageFull { .. }
             | Self::Read { .. }
             | Self::Offline { .. } => ErrorCode::KafkaStorageError,

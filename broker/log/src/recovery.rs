@@ -80,12 +80,17 @@ pub(crate) fn recover<D: Dir>(dir: &D, config: &LogConfig, state: &OpenState) ->
     let start = state.log_start_offset;
     remove_before(dir, &mut names, start)?;
     let mut segments = open_segments(dir, &names.bases)?;
-    // Retention removes only what is below the recovery point. A log that begins above it lost its beginning:
-    // names that were never synced.
-    if segments
-        .first()
-        .is_some_and(|first| first.base_offset() > start.max(state.recovery_point))
+    // The name of a first segment is durable before its first record, and retention removes only what is below the
+    // checkpointed log start. A log that begins above both has lost records, or its checkpoints are lost: not ours to cut.
+    if let Some(first) = segments.first()
+        && first.base_offset() > start.max(state.recovery_point)
     {
+        if segments.iter().any(|segment| segment.size() > 0) {
+            return Err(LogError::LostBeginning {
+                begins_at: first.base_offset(),
+                log_start_offset: start,
+            });
+        }
         remove_from(dir, &mut segments, 0)?;
     }
     if segments.is_empty() {
@@ -174,10 +179,10 @@ fn empty<D: Dir>(dir: &D, state: &OpenState, names: &Names) -> Result<Recovered<
         });
     }
     remove_snapshots(dir, names.snapshots.iter().copied())?;
-    // A log that lost its names must not get them back beside new ones.
+    let segment = Segment::create(dir, start).map_err(|error| created_error("creating a segment", error))?;
+    // Its name is durable before it holds a record, and names that were lost do not come back beside it.
     dir.sync()
         .map_err(|error| LogError::offline("syncing a partition directory", error))?;
-    let segment = Segment::create(dir, start).map_err(|error| created_error("creating a segment", error))?;
     Ok(Recovered {
         segments: vec![segment],
         log_end_offset: start,

@@ -476,6 +476,34 @@ fn damage_below_the_recovery_point_is_an_error_and_cuts_nothing() {
     assert!(matches!(open_with(&dir, small(), state), Err(LogError::Missing { .. })));
 }
 
+#[test]
+fn a_log_whose_beginning_nobody_deleted_is_refused_and_kept() {
+    let dir = SimDir::new();
+    filled(&dir, true);
+    let log_dir = dir.subdir("mail-0");
+    let segments = || {
+        let mut names = log_dir.list().unwrap();
+        names.retain(|name| name.split_once('.').is_some_and(|(_, extension)| extension == "log"));
+        names.sort();
+        names
+    };
+    // As retention leaves it; but the checkpoints that would say so are lost.
+    log_dir.remove(&segments()[0]).unwrap();
+    let left = segments();
+    assert!(left.len() > 1);
+    for clean in [true, false] {
+        let state = OpenState {
+            clean,
+            ..OpenState::default()
+        };
+        assert!(matches!(
+            open_with(&dir, small(), state),
+            Err(LogError::LostBeginning { .. })
+        ));
+        assert_eq!(segments(), left);
+    }
+}
+
 /// What readers can see of a log.
 fn face(log: &PartitionLog<SimDir>) -> String {
     let times: Vec<_> = (0..45).map(|at| log.offset_for_timestamp(at * 100).unwrap()).collect();
