@@ -343,7 +343,11 @@ impl PartitionHandle {
         };
         PartitionStatus {
             leader: leader.is_some(),
-            offline: matches!(inner.log, LogState::Offline(_)),
+            offline: match &inner.log {
+                LogState::Open(log) => log.offline().is_some(),
+                LogState::Offline(_) => true,
+                LogState::Closed => false,
+            },
             under_replicated: leader.is_some_and(|leader| leader.is_under_replicated()),
             min_isr_margin: leader.map(|leader| leader.min_isr_margin()),
         }

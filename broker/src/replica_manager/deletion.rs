@@ -23,7 +23,8 @@ pub(super) struct Deletions {
     pub(super) due: BTreeMap<TopicId, i64>,
     /// Strangers told about, so that each is told once.
     reported: BTreeSet<TopicPartition>,
-    /// [`ReplicaManager::sweep`] has gone through what a former run left.
+    /// [`ReplicaManager::sweep`] has gone through what a former run left, and nothing failed to be deleted since. Until
+    /// then no purge is reported.
     swept: bool,
 }
 
@@ -47,17 +48,23 @@ impl ReplicaManager {
             .flatten()
             .map(|partition| name_of(partition))
             .collect();
-        self.delete(&names, gone.id, delay);
+        if !self.delete(&names, gone.id, delay) {
+            self.deletion.lock().swept = false;
+        }
     }
 
     /// Looks through the directory for what a former run left: removed topics are deleted, strangers kept and told.
     pub fn sweep(&self, image: &MetadataImage) {
-        if self.deletion.lock().swept {
-            return;
-        }
+        let due = {
+            let deletion = self.deletion.lock();
+            if deletion.swept {
+                return;
+            }
+            deletion.due.clone()
+        };
         let found = self
             .log_dir
-            .purge_deleted(|_| true)
+            .purge_deleted(|id| !due.contains_key(&id))
             .and_then(|_| self.log_dir.partitions());
         let found = match found {
             Ok(found) => found,
@@ -66,10 +73,13 @@ impl ReplicaManager {
                 return;
             }
         };
+        let mut all_deleted = true;
         for (name, id) in found {
             match id {
                 Some(id) if image.topic(id).is_some() => {}
-                Some(id) if image.tombstones().contains_key(&id) => self.delete(&[name], id, DEFAULT_DELAY_MS),
+                Some(id) if image.tombstones().contains_key(&id) => {
+                    all_deleted &= self.delete(&[name], id, DEFAULT_DELAY_MS);
+                }
                 id => {
                     if self.deletion.lock().reported.insert(name.clone()) {
                         let topic_id = id.map_or_else(|| "unknown".to_owned(), |id| id.to_string());
@@ -78,7 +88,7 @@ impl ReplicaManager {
                 }
             }
         }
-        self.deletion.lock().swept = true;
+        self.deletion.lock().swept = all_deleted;
     }
 
     /// Purges what is due.
@@ -122,7 +132,8 @@ impl ReplicaManager {
             .collect()
     }
 
-    fn delete(&self, names: &[TopicPartition], id: TopicId, delay_ms: i64) {
+    /// Renames directories, to be purged later. False if one stays, as on a full disk: it is tried again by the next sweep.
+    fn delete(&self, names: &[TopicPartition], id: TopicId, delay_ms: i64) -> bool {
         let deleted = self.forget_offsets(names).and_then(|()| {
             names
                 .iter()
@@ -132,8 +143,12 @@ impl ReplicaManager {
             Ok(()) => {
                 self.deletion.lock().due.insert(id, now_ms().saturating_add(delay_ms));
                 tracing::info!(topic_id = %id, partitions = names.len(), delay_ms, "removed topic: its data is purged after the delay");
+                true
             }
-            Err(error) => tracing::error!(topic_id = %id, %error, "removed topic: its data stays"),
+            Err(error) => {
+                tracing::error!(topic_id = %id, %error, "removed topic: its data stays for now");
+                false
+            }
         }
     }
 }

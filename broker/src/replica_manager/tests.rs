@@ -161,6 +161,28 @@ fn rule_25_data_goes_only_by_a_tombstone_and_the_purge_is_reported_afterwards() 
 }
 
 #[test]
+fn rule_25_no_purge_is_reported_while_data_could_not_be_removed() {
+    let temp = tempfile::tempdir().expect("temp");
+    let mut image = cluster();
+    let id = create(&mut image, "t", 10, &[LOCAL]);
+    let manager = manager(temp.path());
+    manager.apply(&image, Leading::AsRegistered);
+    manager.sweep(&image);
+    // Checkpoints cannot be written, as on a full disk: a directory stands where one of them belongs.
+    let checkpoint = temp.path().join("recovery-point-offset-checkpoint");
+    manager.write_checkpoints();
+    std::fs::remove_file(&checkpoint).expect("a checkpoint");
+    std::fs::create_dir(&checkpoint).expect("a directory");
+    image.append(TopicRemoved { id }.into()).expect("applies");
+    manager.apply(&image, Leading::AsRegistered);
+    assert!(names(temp.path()).contains(&"t-0".to_owned()));
+    assert_eq!(manager.purged(&image), [], "its data is still there");
+    std::fs::remove_dir(&checkpoint).expect("the disk has room again");
+    manager.sweep(&image);
+    assert!(!names(temp.path()).contains(&"t-0".to_owned()), "tried again");
+}
+
+#[test]
 fn rule_25_a_directory_of_an_unknown_topic_is_kept_and_opened_by_nobody() {
     let temp = tempfile::tempdir().expect("temp");
     let mut image = cluster();
