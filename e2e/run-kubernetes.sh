@@ -42,6 +42,7 @@ main() {
   client_pod
   try "kcat from a pod and from outside see each other's messages" kcat_inside_and_outside
   try "examples/mail moves 200 e-mails with attachments bit for bit" mail_round_trip 200
+  try "a consumer group across the brokers shares a topic and goes on from its commits" group_shares
   try "Prometheus scrapes and answers kafka_server_brokertopicmetrics_messagesin_total" prometheus_answers
   try "kubectl get topics and clusters show true columns" columns_are_true
   try "a Topic that cannot be is refused or conditioned in one sentence" bad_topics
@@ -141,6 +142,10 @@ prometheus_answers() {
 
 three_are_up() { [ "$(prometheus_query 'sum(up{job="barnabas"})')" = 3 ] && [ -n "$(prometheus_query 'sum(kafka_server_brokertopicmetrics_messagesin_total{topic="orders"})')" ]; }
 counted() { [ "$(prometheus_query 'sum(kafka_server_brokertopicmetrics_messagesin_total{topic="orders"})')" = "$(($1 + $2))" ]; }
+
+group_shares() {
+  "$PYTHON" "$E2E/clients/group.py" "$(bootstrap external)" 10000
+}
 
 columns_are_true() {
   k get clusters.barnabas.dev | tee "$RUN/clusters.txt"
