@@ -151,6 +151,22 @@ fn a_long_poll_ends_with_the_append_of_another_connection() {
 }
 
 #[test]
+fn a_fetch_that_leaves_records_behind_does_not_wait_for_more_bytes() {
+    let (_temp, _broker, mut client) = started();
+    client.create("t", 1, &[]);
+    for text in ["one", "two"] {
+        client.produce("t", 0, value(text)).expect("produced");
+    }
+    let mut request = fetch("t", 0, 0, 20_000);
+    request.min_bytes = 1 << 20;
+    request.topics[0].partitions[0].partition_max_bytes = 1;
+    let began = Instant::now();
+    let answer = client.call(&request, 12);
+    assert_eq!(records(&answer), [(0, "one".to_owned())]);
+    assert!(began.elapsed() < Duration::from_secs(10), "answered, not timed out");
+}
+
+#[test]
 fn a_long_poll_without_news_ends_with_the_patience_of_its_client() {
     let (_temp, _broker, mut client) = started();
     client.create("t", 1, &[]);

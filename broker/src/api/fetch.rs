@@ -201,6 +201,7 @@ fn read<'r>(
             let sliced = partition.and_then(|partition| {
                 let max = left.min(usize::try_from(part.partition_max_bytes).unwrap_or(0));
                 let read = partition.read(spec(part, max, found.bytes == 0))?;
+                let more = read.slice.next_offset < read.high_watermark;
                 let taken = take(
                     topic,
                     part.partition,
@@ -208,10 +209,12 @@ fn read<'r>(
                     read,
                     &mut found.in_memory,
                 )?;
-                Ok((partition, taken))
+                Ok((partition, taken, more))
             });
             match sliced {
-                Ok((partition, (fetched, bytes))) => {
+                Ok((partition, (fetched, bytes), more)) => {
+                    // Records stay behind, for a limit or the end of a segment: waiting would bring nothing.
+                    found.urgent |= more;
                     left = left.saturating_sub(bytes);
                     found.bytes += bytes;
                     parked.push(Parked {
