@@ -83,11 +83,7 @@ async fn lead_while_elected(
         context.metrics.leads.with_label_values(&labels).set(1);
         let result = reign(&context, &names, over).await;
         context.metrics.leads.with_label_values(&labels).set(0);
-        let Err(error) = result else {
-            // The Cluster is gone, or the reign is over: the watch or the Lease says so next.
-            pause(&elected, &term).await;
-            continue;
-        };
+        let Err(error) = result else { continue };
         warn!(namespace = %names.namespace, cluster = %names.cluster, %error, "cannot lead the cluster");
         if let OperatorError::Regressed(reason) | OperatorError::Unreadable(reason) = &error {
             cluster::report_regressed(&context, &names, reason).await;
@@ -96,14 +92,8 @@ async fn lead_while_elected(
             term.cancel();
             return;
         }
-        pause(&elected, &term).await;
+        tokio::time::sleep(RETRY).await;
     }
-}
-
-/// Waits before the next try to lead, unless there is none.
-async fn pause(elected: &watch::Receiver<bool>, term: &CancellationToken) {
-    // Either end of the wait is as good.
-    drop(tokio::time::timeout(RETRY, over(elected.clone(), term.clone())).await);
 }
 
 async fn over(mut elected: watch::Receiver<bool>, stop: CancellationToken) {
