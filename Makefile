@@ -7,7 +7,7 @@ BIN := $(TARGET_DIR)/$(HOST)/release
 STATIC := $(if $(findstring linux-gnu,$(HOST)),-C target-feature=+crt-static,)
 RELEASE := RUSTFLAGS="$(STATIC)" cargo build --locked --release --target $(HOST)
 
-.PHONY: help run build test check bench demo demo-down deny clean
+.PHONY: help run build test check fuzz soak upgrade bench demo demo-down deny clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -25,6 +25,20 @@ check: ## fast: format, lints, unit tests, crate boundaries, freshness of genera
 
 test: ## everything: check, real clients, a real Kubernetes; closes with a count
 	@e2e/test.sh
+
+fuzz: ## every fuzz target, 10,000,000 executions each; RUNS and SECONDS_EACH change that (fuzz/run.sh)
+	@fuzz/run.sh
+
+soak: build ## the long forms: histories, walks of the model, faults under 9,000 records a second, outages of five minutes
+	SIM_HISTORIES=$(or $(HISTORIES),10000) cargo test --locked -p sim --test clusters no_history -- --nocapture
+	WALKS=$(or $(WALKS),100000) cargo test --locked -p proof --test clean
+	BARNABAS_BIN=$(abspath $(BIN)) BARNABAS_CHAOS=1200 BARNABAS_RATE=9000 BARNABAS_ROUNDS=10 BARNABAS_MOVED=1024 e2e/run-chaos.sh
+	BARNABAS_BIN=$(abspath $(BIN)) BARNABAS_RECORDS=1000000 e2e/run-clients.sh
+	BARNABAS_BIN=$(abspath $(BIN)) BARNABAS_LONG=1 e2e/run-operator.sh
+	BARNABAS_BIN=$(abspath $(BIN)) BARNABAS_OUTAGE=300 e2e/run-kubernetes.sh
+
+upgrade: ## a release to the next and back under load, on a real Kubernetes (e2e/run-upgrade.sh)
+	@e2e/run-upgrade.sh
 
 bench: build ## side by side with Apache Kafka
 	@e2e/bench/run.sh

@@ -3,22 +3,31 @@
 //! One file per API below, each with one `handle`. What a frame asks for is decided here, nothing else.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use broker_network::{ConnectionInfo, Frame, RequestHandler, Response, Responses, Slot};
+use model::BrokerId;
 use protocol::api::{self, Api};
 use protocol::header::{RequestHeader, RequestPeek, put_response_header};
 use protocol::{ApiKey, DecodeError, EncodeError, Message, Reader, Request};
 
+use crate::clock::monotonic;
 use crate::context::BrokerContext;
 
 mod acls;
+mod alter_configs;
 mod api_versions;
+mod consumer_group_describe;
+mod consumer_group_heartbeat;
+mod create_partitions;
 mod create_topics;
 mod delete_groups;
+mod delete_records;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
 mod describe_groups;
+mod describe_log_dirs;
 mod fetch;
 mod find_coordinator;
 mod forward;
@@ -26,6 +35,7 @@ mod group;
 mod heartbeat;
 mod init_producer_id;
 mod join_group;
+mod leadership;
 mod leave_group;
 mod list_groups;
 mod list_offsets;
@@ -33,6 +43,7 @@ mod metadata;
 mod offset_commit;
 mod offset_delete;
 mod offset_fetch;
+mod offset_for_leader_epoch;
 mod produce;
 mod sync_group;
 
@@ -135,12 +146,22 @@ impl ApiHandler {
             ApiKey::ApiVersions => api_versions::handle(&call, responses),
             ApiKey::CreateTopics => create_topics::handle(&call, responses),
             ApiKey::DeleteTopics => delete_topics::handle(&call, responses),
+            ApiKey::CreatePartitions => create_partitions::handle(&call, responses),
+            ApiKey::AlterConfigs | ApiKey::IncrementalAlterConfigs => alter_configs::handle(&call, responses),
+            ApiKey::ElectLeaders => leadership::elect(&call, responses),
+            ApiKey::AlterPartitionReassignments => leadership::reassign(&call, responses),
+            ApiKey::ListPartitionReassignments => leadership::list(&call, responses),
+            ApiKey::DeleteRecords => delete_records::handle(&call, responses),
+            ApiKey::OffsetForLeaderEpoch => offset_for_leader_epoch::handle(&call, responses),
+            ApiKey::DescribeLogDirs => describe_log_dirs::handle(&call, responses),
             ApiKey::InitProducerId => init_producer_id::handle(&call, responses),
             ApiKey::DescribeAcls | ApiKey::CreateAcls | ApiKey::DeleteAcls => acls::handle(&call, responses),
             ApiKey::DescribeConfigs => describe_configs::handle(&call, responses),
             ApiKey::DescribeCluster => describe_cluster::handle(&call, responses),
-            // Served by `produce::handle`, or advertised by mistake.
-            _ => Err(BadRequest::Unsupported {
+            ApiKey::ConsumerGroupHeartbeat => consumer_group_heartbeat::handle(&call, responses),
+            ApiKey::ConsumerGroupDescribe => consumer_group_describe::handle(&call, responses),
+            // Served by `produce::handle`.
+            ApiKey::Produce => Err(BadRequest::Unsupported {
                 key: peek.api_key,
                 version,
             }),
@@ -172,8 +193,12 @@ impl RequestHandler for ApiHandler {
 
     fn handle(&self, connection: &mut ClientConnection, frames: &mut [Frame<'_>], responses: &mut Responses) -> usize {
         let mut at = 0;
+        // The clock is read once for each step: the end of one is the beginning of the next.
+        let mut began = Instant::now();
         while at < frames.len() && !responses.is_full() {
-            let handled = match RequestPeek::decode(&frames[at]) {
+            let first = at;
+            let peek = RequestPeek::decode(&frames[at]);
+            let handled = match peek {
                 Ok(peek) if produce::is_produce(peek) => {
                     // Neighbouring produce requests share one append per partition.
                     let run = produce::run_length(&frames[at..]);
@@ -188,6 +213,15 @@ impl RequestHandler for ApiHandler {
                 }
                 Err(error) => Err(error.into()),
             };
+            let ended = Instant::now();
+            if let Some(api) = peek
+                .ok()
+                .and_then(|peek| api::served_in(peek.api_key, peek.api_version))
+            {
+                let metrics = &self.broker.metrics;
+                metrics.observe_requests(api.key, (at - first) as u64, ended - began);
+            }
+            began = ended;
             if let Err(error) = handled {
                 tracing::info!(client = %connection.host, listener = %connection.listener, %error, "closing a connection");
                 responses.close("a request could not be understood");
@@ -218,6 +252,30 @@ impl Call<'_> {
     /// Answers now.
     fn answer<M: Message>(&self, responses: &mut Responses, body: &M) -> Result<(), BadRequest> {
         responses.push(Response::owned(self.reply.encode(body)?));
+        Ok(())
+    }
+
+    /// Answers with what `answer` makes of the metadata for this listener and version, and waits a moment before if it names
+    /// brokers of which the controller may be about to say that they are dead: see [`crate::departures`].
+    fn answer_when_settled<M: Message>(
+        &self,
+        responses: &mut Responses,
+        named: impl Fn(&M) -> Vec<BrokerId>,
+        answer: impl Fn(&BrokerContext, &str, i16) -> M + 'static,
+    ) -> Result<(), BadRequest> {
+        let body = answer(self.broker, &self.connection.listener, self.version());
+        let Some(doubt) = self.broker.departures.doubt(|| named(&body), monotonic()) else {
+            return self.answer(responses, &body);
+        };
+        let (slot, reply) = (responses.push_later(), self.reply);
+        let (broker, listener) = (Arc::clone(self.broker), Arc::clone(&self.connection.listener));
+        tokio::task::spawn_local(async move {
+            broker
+                .metadata
+                .wait_for(doubt.patience, |image| doubt.is_settled(image))
+                .await;
+            reply.answer_later(slot, &answer(&broker, &listener, reply.version));
+        });
         Ok(())
     }
 }

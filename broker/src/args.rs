@@ -9,7 +9,7 @@ use crate::listeners::{Advertise, Listen};
 
 /// The broker of Barnabas: a message log that every Kafka client can use.
 #[derive(Debug, Parser)]
-#[command(name = "broker", version, about, max_term_width = 110)]
+#[command(name = "broker", version = crate::VERSION, about, max_term_width = 110)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -54,6 +54,10 @@ pub struct BrokerArgs {
     )]
     pub advertise: Vec<Advertise>,
 
+    /// Name of the listener over which brokers fetch from each other. [default: the first one of each broker]
+    #[arg(long, env = "BARNABAS_INTER_BROKER_LISTENER", value_name = "NAME")]
+    pub inter_broker_listener: Option<String>,
+
     /// Address of /metrics, /healthz and /readyz over HTTP, or `off`.
     #[arg(long, env = "BARNABAS_METRICS", value_name = "HOST:PORT|off", default_value = "127.0.0.1:9404", value_parser = parse_metrics)]
     pub metrics: MetricsAddress,
@@ -65,6 +69,10 @@ pub struct BrokerArgs {
     /// Bytes of requests held in memory at once, over all connections; further ones wait unread.
     #[arg(long, env = "BARNABAS_REQUEST_MEMORY", value_name = "BYTES", default_value_t = 256 * 1024 * 1024)]
     pub request_memory: usize,
+
+    /// Percent of the disk that may be used before producers are told to wait; 100 is no limit.
+    #[arg(long, env = "BARNABAS_DISK_LIMIT", value_name = "PERCENT", default_value_t = crate::disk::DEFAULT_LIMIT_PERCENT, value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub disk_limit: u8,
 
     /// What is logged: error, warn, info, debug, trace, or a filter such as `info,broker_log=debug`.
     #[arg(long, env = "BARNABAS_LOG", value_name = "FILTER", default_value = "info")]

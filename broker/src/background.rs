@@ -25,6 +25,9 @@ const RETENTION: Duration = Duration::from_mins(5);
 /// When they are looked for first: a start has better things to do.
 const FIRST_RETENTION: Duration = Duration::from_secs(30);
 
+/// The same while the disk is too full to take records.
+const RETENTION_WHEN_FULL: Duration = Duration::from_secs(2);
+
 /// How often closed segments and removed data are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
 
@@ -44,12 +47,22 @@ impl Background {
             let mut sweep_at = Instant::now();
             let mut expire_at = Instant::now() + EXPIRE;
             let mut retention_at = Instant::now() + FIRST_RETENTION;
+            let mut last_retention = Instant::now();
             while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(TICK) {
                 let now = Instant::now();
+                if !broker.replicas.disk().is_sound() {
+                    // Whatever is written now, nobody knows what becomes of it.
+                    continue;
+                }
+                broker.replicas.follow_log_starts();
                 if now < sweep_at {
                     broker.replicas.flush_due(Flush::ByTime);
                 } else {
+                    broker.replicas.look_at_disk();
                     broker.replicas.flush_due(Flush::Everything);
+                    if broker.replicas.disk().is_full() {
+                        retention_at = retention_at.min(last_retention + RETENTION_WHEN_FULL);
+                    }
                     broker.replicas.purge_due();
                     broker.replicas.free_removed();
                     sweep_at = now + SWEEP;
@@ -60,6 +73,7 @@ impl Background {
                 }
                 if now >= retention_at {
                     broker.replicas.apply_retention();
+                    last_retention = now;
                     retention_at = now + RETENTION;
                 }
                 if now >= checkpoint_at {

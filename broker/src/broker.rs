@@ -6,10 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use broker_groups::GroupSettings;
 use broker_log::DataDir as LogDir;
 use broker_log::dir::fs::FsDir;
-use broker_network::{DEFAULT_FRAME_LIMIT, NetworkConfig, Server, connection_limit, raise_descriptor_limit};
+use broker_network::{DEFAULT_FRAME_LIMIT, IdleLimit, NetworkConfig, Server, connection_limit, raise_descriptor_limit};
 use control::StreamGuard;
 use controller_host::entropy::random_bytes;
 use model::{BrokerId, DirectoryId, Endpoint, IncarnationId};
@@ -21,17 +20,23 @@ use crate::background::Background;
 use crate::context::BrokerContext;
 use crate::controller_link::{Controller, ControllerLink};
 use crate::data_dir::DataDir;
+use crate::departures::Departures;
+use crate::disk::Disk;
 use crate::error::StartError;
-use crate::groups::GroupManager;
+use crate::fetches::{self, Fetches};
+use crate::groups::{self, GroupManager};
 use crate::health::{self, Readiness};
+use crate::isr_proposals;
 use crate::lease::{self, LeaseSettings};
 use crate::listeners;
 use crate::membership::{self, Membership, Process};
 use crate::metadata_cache::{ImageFile, MetadataCache};
 use crate::metrics::BrokerMetrics;
 use crate::network_metrics;
+use crate::partition_metrics;
 use crate::producer_ids::ProducerIds;
-use crate::replica_manager::{Leading, ReplicaManager};
+use crate::replica_fetcher::ReplicaFetchers;
+use crate::replica_manager::ReplicaManager;
 
 /// How long leaderships may take to move when the broker stops.
 const HAND_OVER: Duration = Duration::from_secs(1);
@@ -56,8 +61,6 @@ pub struct Role {
     pub pod_uid: Option<String>,
     /// The Lease to renew.
     pub lease: Option<String>,
-    /// How long consumer groups wait, and for what.
-    pub groups: GroupSettings,
 }
 
 /// What is opened before anything is started, so that every refusal comes while nothing has happened yet.
@@ -130,20 +133,28 @@ pub async fn run(
             port: l.advertised_port,
         })
         .collect();
-    let replicas = ReplicaManager::new(role.id, log_dir, left, metrics.clone(), Arc::clone(&frame_limit));
+    let disk = Disk::new(data_dir.path(), args.disk_limit, metrics.disk.clone());
+    let replicas = ReplicaManager::new(role.id, log_dir, disk, left, metrics.clone(), Arc::clone(&frame_limit));
     let broker = Arc::new(BrokerContext {
         id: role.id,
         endpoints,
         rack: role.rack.clone(),
         metadata: MetadataCache::new(image),
         replicas,
-        groups: GroupManager::new(role.groups),
+        fetchers: ReplicaFetchers::new(args.inter_broker_listener.clone()),
+        departures: Departures::default(),
+        fetches: Fetches::default(),
+        groups: GroupManager::new(),
         controller: link,
         producer_ids: ProducerIds::default(),
+        idle_limit: IdleLimit::default(),
         metrics: metrics.clone(),
         stopping: AtomicBool::new(false),
     });
-    broker.replicas.apply(&broker.metadata.snapshot(), Leading::SoleReplica);
+    fetches::register(&metrics, &broker);
+    groups::metrics::register(&metrics, &broker);
+    partition_metrics::register(&metrics, &broker);
+    broker.apply(&broker.metadata.snapshot(), None);
     readiness.logs_recovered();
 
     // Signs of life.
@@ -197,15 +208,18 @@ pub async fn run(
         .collect();
     let mut network = NetworkConfig::new(listeners.into_iter().flat_map(|listener| listener.sockets).collect());
     network.threads = args.threads.unwrap_or(network.threads).max(1);
-    network.max_connections = connection_limit(descriptors, DESCRIPTORS_FOR_LOGS);
+    let max_connections = connection_limit(descriptors, DESCRIPTORS_FOR_LOGS);
+    network.max_connections = max_connections;
     network.memory_budget_bytes = args.request_memory;
     network.frame_limit = frame_limit;
+    network.idle_limit = broker.idle_limit.clone();
     let server = Server::start(network, Arc::new(ApiHandler::new(Arc::clone(&broker))))?;
-    network_metrics::register(&metrics, server.metrics());
+    network_metrics::register(&metrics, server.metrics(), args.request_memory, max_connections);
     let background = Background::start(Arc::clone(&broker))?;
     let groups = GroupManager::start(Arc::clone(&broker))?;
     broker.groups.nudge();
-    tracing::info!(broker_id = %role.id, listeners = names.join(" "), version = env!("CARGO_PKG_VERSION"), "serving");
+    let proposals = tokio::spawn(isr_proposals::keep(Arc::clone(&broker)));
+    tracing::info!(broker_id = %role.id, listeners = names.join(" "), version = crate::VERSION, "serving");
 
     let ended = tokio::select! {
         fatal = &mut membership => Err(fatal),
@@ -224,7 +238,9 @@ pub async fn run(
             () = membership::hand_over(&broker, incarnation, HAND_OVER) => {}
         }
     }
+    proposals.abort();
     broker.stopping.store(true, Ordering::Release);
+    broker.fetchers.stop();
     broker.groups.stop(groups);
     broker.replicas.wake_fetches();
     server.shutdown(FAREWELL).await;

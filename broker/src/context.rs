@@ -1,19 +1,24 @@
 //! What every request can reach.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use model::{BrokerId, ClusterId, Endpoint, MetadataImage, PartitionIndex, TopicId, TopicName};
+use broker_network::IdleLimit;
+use model::config;
+use model::{BrokerEpoch, BrokerId, ClusterId, Endpoint, MetadataImage, PartitionIndex, TopicId};
 use protocol::ErrorCode;
-use protocol::leader::{CurrentLeader, NodeEndpoint};
-use protocol::topic::Topic;
 
+use crate::clock::monotonic;
 use crate::controller_link::ControllerLink;
+use crate::departures::Departures;
+use crate::fetches::Fetches;
 use crate::groups::GroupManager;
 use crate::metadata_cache::MetadataCache;
 use crate::metrics::BrokerMetrics;
 use crate::partition::Refusal;
 use crate::producer_ids::ProducerIds;
+use crate::replica_fetcher::ReplicaFetchers;
 use crate::replica_manager::ReplicaManager;
 
 /// How long a request that changed metadata waits until this broker shows the change.
@@ -32,53 +37,24 @@ pub struct BrokerContext {
     pub metadata: MetadataCache,
     /// The partitions here.
     pub replicas: ReplicaManager,
+    /// Those that fetch from other brokers for them.
+    pub fetchers: ReplicaFetchers,
+    /// Brokers that went away a moment ago.
+    pub departures: Departures,
+    /// What fetch requests share.
+    pub fetches: Fetches,
     /// The consumer groups coordinated here.
     pub groups: GroupManager,
     /// The way to the controller.
     pub controller: ControllerLink,
     /// Ids for idempotent producers.
     pub producer_ids: ProducerIds,
+    /// How long a connection may ask nothing.
+    pub idle_limit: IdleLimit,
     /// Counters.
     pub metrics: BrokerMetrics,
     /// Set once, at the beginning of the end.
     pub stopping: AtomicBool,
-}
-
-/// Where a partition is led that a client looked for here (KIP-951).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LeaderHint {
-    topic_id: TopicId,
-    topic: TopicName,
-    index: i32,
-    leader: CurrentLeader,
-    broker: Option<ListedBroker>,
-}
-
-impl LeaderHint {
-    /// Whether it speaks of this partition.
-    pub fn is_for(&self, topic: Topic<'_>, index: i32) -> bool {
-        let same = match topic {
-            Topic::Name(name) => self.topic.as_str() == name,
-            Topic::Id(id) => self.topic_id.as_uuid() == id,
-        };
-        same && self.index == index
-    }
-
-    /// Who leads, and in which epoch.
-    pub fn leader(&self) -> CurrentLeader {
-        self.leader
-    }
-
-    /// Where the leader listens.
-    pub fn endpoint(&self) -> Option<NodeEndpoint<'_>> {
-        let broker = self.broker.as_ref()?;
-        Some(NodeEndpoint {
-            node_id: broker.id.0,
-            host: &broker.host,
-            port: broker.port,
-            rack: broker.rack.as_deref(),
-        })
-    }
 }
 
 /// A broker as one listener shows it.
@@ -94,11 +70,23 @@ pub struct ListedBroker {
     pub rack: Option<String>,
     /// The controller lets it lead nothing.
     pub fenced: bool,
+    /// Clients are told of it: it may lead, or could a moment ago.
+    pub listed: bool,
 }
 
 impl BrokerContext {
+    /// Makes this broker be what `image` says to the process that registered as `session`. The image is on disk already
+    /// (METADATA 8).
+    pub fn apply(self: &Arc<Self>, image: &MetadataImage, session: Option<BrokerEpoch>) {
+        self.follow_settings(image);
+        self.departures.follow(&self.metadata.image(), image, monotonic());
+        let following = self.replicas.apply(image, session);
+        self.fetchers.apply(self, image, session, following);
+    }
+
     /// All brokers that clients of `listener` can reach, this one always among them, in the order of their ids.
     pub fn brokers(&self, image: &MetadataImage, listener: &str) -> Vec<ListedBroker> {
+        let now = monotonic();
         let mut brokers: Vec<ListedBroker> = image
             .brokers()
             .values()
@@ -111,6 +99,7 @@ impl BrokerContext {
                     port: endpoint.port,
                     rack: broker.rack.clone(),
                     fenced: !broker.is_eligible(),
+                    listed: broker.is_eligible() || self.departures.is_listed(broker.id, now),
                 })
             })
             .collect();
@@ -122,40 +111,24 @@ impl BrokerContext {
                 port: endpoint.port,
                 rack: self.rack.clone(),
                 fenced: false,
+                listed: true,
             });
         }
         brokers.sort_by_key(|broker| broker.id);
         brokers
     }
 
+    /// Obeys what the cluster's configuration says of this process, beyond its partitions.
+    fn follow_settings(&self, image: &MetadataImage) {
+        let idle = config::cluster_value(image.cluster_config(), "connections.max.idle.ms");
+        if let Some(ms) = idle.and_then(|idle| idle.parse().ok()) {
+            self.idle_limit.set(ms);
+        }
+    }
+
     /// Whether the process is on its way out: waiting requests are answered with what there is.
     pub fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
-    }
-
-    /// Where a partition is led, as far as the image knows.
-    pub fn leader_hint(&self, topic: Topic<'_>, index: i32, listener: &str) -> Option<LeaderHint> {
-        let image = self.metadata.image();
-        let topic = match topic {
-            Topic::Name(name) => image.topic_by_name(name),
-            Topic::Id(id) => image.topic(TopicId(id)),
-        }?;
-        let partition = topic.partition(PartitionIndex(index))?;
-        let leader = partition.leader.filter(|leader| *leader != self.id)?;
-        let broker = self
-            .brokers(&image, listener)
-            .into_iter()
-            .find(|broker| broker.id == leader);
-        Some(LeaderHint {
-            topic_id: topic.id,
-            topic: topic.name.clone(),
-            index,
-            leader: CurrentLeader {
-                leader_id: leader.0,
-                leader_epoch: partition.leader_epoch.0,
-            },
-            broker,
-        })
     }
 
     /// What is said of a topic that has no partition here: it is elsewhere, or unknown.

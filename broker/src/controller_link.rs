@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use control::{
-    AdminRequest, ControlClient, ControlError, Heartbeat, HeartbeatAnswer, MetadataEvent, MetadataStream, Opening,
-    ProducerIdBlock, Purged, Registered, Registration, Session, StreamGuard, Watch,
+    AdminRequest, AlterPartition, ControlClient, ControlError, Heartbeat, HeartbeatAnswer, MetadataEvent,
+    MetadataStream, Opening, ProducerIdBlock, Purged, Registered, Registration, ReplicaReports, Session, StreamGuard,
+    Watch,
 };
 use controller_host::{ControllerHandle, MetadataWatch};
+use model::{BrokerId, ImageDocument, IsrOutcome, IsrProposal};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
@@ -145,11 +147,43 @@ impl ControllerLink {
         .await
     }
 
+    /// Proposes in-sync replicas of partitions that this broker leads. The outcomes tell whether to ask again; a proposal
+    /// ends by a record alone (METADATA 12).
+    pub async fn alter_partition(&self, proposals: Vec<IsrProposal>) -> Result<Vec<IsrOutcome>, LinkError> {
+        let session = self.session().ok_or(LinkError::NotRegistered)?;
+        let alter = AlterPartition { session, proposals };
+        let controller = self.controller.clone();
+        self.run(async move {
+            match controller {
+                Controller::Local(handle) => Ok(handle.alter_partition(alter).await?),
+                Controller::Remote(client) => client.alter_partition(&alter).await,
+            }
+        })
+        .await
+    }
+
+    /// Shows the metadata on this broker's disk to whoever makes the log anew (METADATA 24).
+    pub async fn offer_image(&self, broker_id: BrokerId, image: &ImageDocument) -> Result<(), ControlError> {
+        match &self.controller {
+            // A file is not made anew: whoever runs a standalone broker has a backup of its folder, or has lost it.
+            Controller::Local(_) => Ok(()),
+            Controller::Remote(client) => client.offer_image(broker_id, image).await,
+        }
+    }
+
     /// Reports purged topics (METADATA 25).
     pub async fn report_purged(&self, purged: Purged, patience: Duration) -> Result<(), ControlError> {
         match &self.controller {
             Controller::Local(handle) => Ok(handle.report_purged(purged).await?),
             Controller::Remote(client) => client.report_purged(&purged, patience).await,
+        }
+    }
+
+    /// Says what there is of replicas (METADATA 17).
+    pub async fn report_replicas(&self, said: ReplicaReports) -> Result<(), ControlError> {
+        match &self.controller {
+            Controller::Local(handle) => Ok(handle.report_replicas(said).await?),
+            Controller::Remote(client) => client.report_replicas(&said).await,
         }
     }
 

@@ -14,12 +14,17 @@ pub struct Feature {
 }
 
 /// All features. `metadata.version` is Kafka's own, told unchanged so that its tools know which Kafka we resemble: from
-/// 3.3-IV3, the first that production clusters had, to 4.1-IV1.
-pub const SUPPORTED: [Feature; 2] = [
+/// 3.3-IV3, the first that production clusters had, to 4.1-IV1. `group.version` 1 is the consumer groups of KIP-848.
+pub const SUPPORTED: [Feature; 3] = [
     Feature {
         name: BARNABAS_VERSION,
         min: *KNOWN_LEVELS.start(),
         max: *KNOWN_LEVELS.end(),
+    },
+    Feature {
+        name: "group.version",
+        min: 0,
+        max: 1,
     },
     Feature {
         name: "metadata.version",

@@ -8,17 +8,19 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use broker_groups::{GroupSettings, Now, OFFSETS_TOPIC, Request, Response, partition_for_key};
-use model::{LeaderEpoch, TopicName};
+use broker_groups::{GroupStats, Now, OFFSETS_TOPIC, OwnSettings, Request, Response, Topics, partition_for_key};
+use model::{LeaderEpoch, MetadataImage, MetadataOffset, TopicName};
 use parking_lot::{Condvar, Mutex, RwLock};
 use protocol::ErrorCode;
 
 use crate::clock::now_ms;
 use crate::context::BrokerContext;
 use crate::error::StartError;
-use crate::partition::PartitionHandle;
+use crate::partition::{PartitionHandle, Wake};
 
+pub mod metrics;
 mod offsets_log;
+mod settings;
 mod shard;
 
 pub use shard::{Caller, Shard};
@@ -26,17 +28,51 @@ pub use shard::{Caller, Shard};
 /// How long a shard that could not be loaded waits for the next attempt.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// While shards are loaded, how often those that are there already are seen to.
+const SERVED_WITHIN: Duration = Duration::from_millis(20);
+
 /// Takes the answer, or why there is none.
 pub type Answer = Box<dyn FnOnce(Result<Response, ErrorCode>) + Send>;
 
 /// The group coordinators of one broker.
 #[derive(Debug)]
 pub struct GroupManager {
-    settings: GroupSettings,
     began: Instant,
     shards: RwLock<BTreeMap<i32, Arc<Shard>>>,
+    known: RwLock<Known>,
+    /// What the shards that are gone had counted: the sums must not go back.
+    retired: Mutex<GroupStats>,
+    bell: Arc<Bell>,
+}
+
+/// What wakes the thread. Rung from any thread, under any lock but its own.
+#[derive(Debug, Default)]
+pub struct Bell {
     agenda: Mutex<Agenda>,
     nudged: Condvar,
+}
+
+impl Wake for Bell {
+    /// More is committed, or a leadership has ended.
+    fn wake(&self) {
+        self.agenda.lock().committed = true;
+        self.nudged.notify_one();
+    }
+}
+
+/// The cluster as the coordinators see it.
+#[derive(Debug, Default)]
+struct Known {
+    /// Of the image that was looked at last.
+    offset: Option<MetadataOffset>,
+    cluster: Cluster,
+}
+
+/// What the coordinators know of the cluster.
+#[derive(Debug, Clone, Default)]
+struct Cluster {
+    topics: Arc<Topics>,
+    own_settings: Arc<OwnSettings>,
 }
 
 /// What the thread is told.
@@ -44,6 +80,8 @@ pub struct GroupManager {
 struct Agenda {
     /// Leaderships or topics may have changed.
     changed: bool,
+    /// More is committed than was.
+    committed: bool,
     /// When it wakes by itself; `None` is never.
     wakes_at: Option<Duration>,
     stopping: bool,
@@ -53,15 +91,21 @@ struct Agenda {
 #[derive(Debug)]
 pub struct GroupThread(JoinHandle<()>);
 
+impl Default for GroupManager {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl GroupManager {
     /// Coordinates nothing yet.
-    pub fn new(settings: GroupSettings) -> Self {
+    pub fn new() -> Self {
         Self {
-            settings,
             began: Instant::now(),
             shards: RwLock::default(),
-            agenda: Mutex::default(),
-            nudged: Condvar::new(),
+            known: RwLock::default(),
+            retired: Mutex::default(),
+            bell: Arc::default(),
         }
     }
 
@@ -77,14 +121,14 @@ impl GroupManager {
 
     /// Metadata has changed: shards may have to begin or to end.
     pub fn nudge(&self) {
-        self.agenda.lock().changed = true;
-        self.nudged.notify_one();
+        self.bell.agenda.lock().changed = true;
+        self.bell.nudged.notify_one();
     }
 
     /// Sends every member to the next coordinator, and ends the thread.
     pub fn stop(&self, thread: GroupThread) {
-        self.agenda.lock().stopping = true;
-        self.nudged.notify_one();
+        self.bell.agenda.lock().stopping = true;
+        self.bell.nudged.notify_one();
         if thread.0.join().is_err() {
             tracing::error!("the thread of the consumer groups had failed");
         }
@@ -98,8 +142,12 @@ impl GroupManager {
     pub fn submit(&self, broker: &BrokerContext, caller: &Caller<'_>, group: &str, request: Request, answer: Answer) {
         match self.shard_of(broker, group) {
             Ok(shard) => {
-                let deadline = shard.submit(self.now(), caller, request, answer);
+                let cluster = self.cluster(broker);
+                let deadline = shard.submit(self.now(), &cluster, caller, request, answer);
                 self.wake_by(deadline);
+                if shard.is_oversized() {
+                    self.wake_by(Some(Duration::ZERO));
+                }
             }
             Err(error) => answer(Err(error)),
         }
@@ -126,8 +174,44 @@ impl GroupManager {
 
     /// Every shard that is here; `None` if one of them is still being loaded.
     pub fn loaded_shards(&self) -> Option<Vec<Arc<Shard>>> {
-        let shards: Vec<Arc<Shard>> = self.shards.read().values().cloned().collect();
+        let shards = self.shards();
         shards.iter().all(|shard| shard.is_loaded()).then_some(shards)
+    }
+
+    /// The topics and settings that there are now. A topic that was created a moment ago is among them: its consumer must not wait for the
+    /// next heartbeat to learn of it.
+    fn cluster(&self, broker: &BrokerContext) -> Cluster {
+        let image = broker.metadata.image();
+        {
+            let known = self.known.read();
+            if known.offset == Some(image.offset()) {
+                return known.cluster.clone();
+            }
+        }
+        let mut known = self.known.write();
+        if known.offset.is_none_or(|offset| offset < image.offset()) {
+            known.offset = Some(image.offset());
+            let topics = topics_of(&image);
+            // Most changes of the metadata are none of the topics; then everybody goes on sharing the one table.
+            if topics != *known.cluster.topics {
+                known.cluster.topics = Arc::new(topics);
+            }
+            let own = settings::own_settings(&image);
+            if own != *known.cluster.own_settings {
+                known.cluster.own_settings = Arc::new(own);
+            }
+        }
+        known.cluster.clone()
+    }
+
+    /// Every shard that is here, whatever its state.
+    pub fn shards(&self) -> Vec<Arc<Shard>> {
+        self.shards.read().values().cloned().collect()
+    }
+
+    /// What the shards that are gone had counted.
+    pub fn retired_stats(&self) -> GroupStats {
+        *self.retired.lock()
     }
 
     fn now(&self) -> Now {
@@ -140,10 +224,10 @@ impl GroupManager {
     /// Makes sure that the thread does not sleep beyond `deadline`.
     fn wake_by(&self, deadline: Option<Duration>) {
         let Some(deadline) = deadline else { return };
-        let mut agenda = self.agenda.lock();
+        let mut agenda = self.bell.agenda.lock();
         if agenda.wakes_at.is_none_or(|at| deadline < at) {
             agenda.wakes_at = Some(deadline);
-            self.nudged.notify_one();
+            self.bell.nudged.notify_one();
         }
     }
 
@@ -158,39 +242,71 @@ impl GroupManager {
                     self.each_shard(|shard, now| shard.topic_deleted(now, gone.as_str()));
                 }
                 topics = known;
+                let cluster = self.cluster(broker);
+                self.each_shard(|shard, _| shard.cluster_changed(&cluster));
                 if !loaded {
                     self.wake_by(Some(self.began.elapsed() + RETRY));
                 }
             }
-            let mut next: Option<Duration> = None;
-            self.each_shard(|shard, now| {
-                if let Some(deadline) = shard.tick(now) {
-                    next = Some(next.map_or(deadline, |next| next.min(deadline)));
-                }
-            });
-            let mut agenda = self.agenda.lock();
-            agenda.wakes_at = match (agenda.wakes_at.filter(|at| *at > self.began.elapsed()), next) {
+            // What is asked for from here on is new, even if it is due already.
+            self.bell.agenda.lock().wakes_at = None;
+            let next = self.serve();
+            self.condense(broker);
+            let mut agenda = self.bell.agenda.lock();
+            agenda.wakes_at = match (agenda.wakes_at, next) {
                 (Some(asked), Some(next)) => Some(asked.min(next)),
                 (asked, next) => asked.or(next),
             };
-            if !agenda.changed && !agenda.stopping {
+            if !agenda.changed && !agenda.committed && !agenda.stopping {
                 match agenda.wakes_at {
                     Some(at) => {
-                        self.nudged.wait_until(&mut agenda, self.began + at);
+                        self.bell.nudged.wait_until(&mut agenda, self.began + at);
                     }
-                    None => self.nudged.wait(&mut agenda),
+                    None => self.bell.nudged.wait(&mut agenda),
                 }
             }
             if agenda.stopping {
                 return;
             }
+            agenda.committed = false;
             look = std::mem::take(&mut agenda.changed) || !self.all_loaded();
         }
     }
 
+    /// Answers what is committed and does what is due; when something will be.
+    fn serve(&self) -> Option<Duration> {
+        let mut next: Option<Duration> = None;
+        self.each_shard(|shard, now| {
+            shard.settle(now);
+            if let Some(deadline) = shard.tick(now) {
+                next = Some(next.map_or(deadline, |next| next.min(deadline)));
+            }
+        });
+        next
+    }
+
+    /// Bounds the logs of the shards: what is alive is written anew, and what lies before that is deleted.
+    fn condense(&self, broker: &BrokerContext) {
+        let mut deleted = Vec::new();
+        for shard in self.shards().into_iter().filter(|shard| shard.is_oversized()) {
+            deleted.extend(shard.condense(self.now()).map(Ok));
+        }
+        if deleted.is_empty() {
+            return;
+        }
+        for refused in broker
+            .replicas
+            .delete_records(deleted)
+            .into_iter()
+            .filter_map(Result::err)
+        {
+            // The next time takes it all.
+            tracing::warn!(code = %refused.code, message = refused.message, "old records of groups are not deleted");
+        }
+    }
+
     fn each_shard(&self, mut then: impl FnMut(&Shard, Now)) {
-        let shards: Vec<Arc<Shard>> = self.shards.read().values().cloned().collect();
-        for shard in shards {
+        for shard in self.shards() {
             then(&shard, self.now());
         }
     }
@@ -213,25 +329,33 @@ impl GroupManager {
                 goes_on
             });
             for (index, (partition, epoch)) in &led {
-                let shard = || Arc::new(Shard::new(Arc::clone(partition), *epoch));
+                let shard = || Arc::new(Shard::new(Arc::clone(partition), *epoch, Arc::clone(&self.bell)));
                 shards.entry(*index).or_insert_with(shard);
             }
         }
         for shard in ended {
-            shard.resign();
+            *self.retired.lock() += shard.resign();
         }
         let mut all = true;
-        self.each_shard(|shard, now| {
-            match shard.load(&self.settings, now) {
+        let settings = settings::settings(broker.metadata.image().cluster_config());
+        let cluster = self.cluster(broker);
+        let mut served = self.began.elapsed();
+        for shard in self.shards().into_iter().filter(|shard| !shard.is_loaded()) {
+            match shard.load(&settings, &cluster, self.now()) {
                 Ok(()) => {}
                 // The leadership moved on meanwhile; the metadata that says so nudges.
-                Err(error) if error.is_of_another_epoch() => all = false,
+                Err(error) if error.is_of_another_epoch() || error.is_early() => all = false,
                 Err(error) => {
                     tracing::error!(?shard, %error, "consumer groups cannot be loaded, trying again");
                     all = false;
                 }
             }
-        });
+            // After a failover there are many to load: the groups that are here already go on meanwhile.
+            if self.began.elapsed() >= served + SERVED_WITHIN {
+                self.serve();
+                served = self.began.elapsed();
+            }
+        }
         all
     }
 }
@@ -250,6 +374,14 @@ fn led_partitions(broker: &BrokerContext) -> BTreeMap<i32, (Arc<PartitionHandle>
         .map_or(0, |topic| topic.partitions.len() as i32);
     (0..count)
         .filter_map(|index| Some((index, led_partition(broker, index)?)))
+        .collect()
+}
+
+fn topics_of(image: &MetadataImage) -> Topics {
+    image
+        .topics()
+        .values()
+        .map(|topic| (topic.name.as_str(), topic.id, topic.partitions.len() as i32))
         .collect()
 }
 

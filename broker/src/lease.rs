@@ -65,6 +65,7 @@ async fn keep(settings: &LeaseSettings, metrics: &BrokerMetrics) {
         };
         match renewed {
             Ok(()) => {
+                metrics.lease_renewals.observe(began.elapsed().as_secs_f64());
                 metrics.lease_expiry.set(unix_seconds() + DURATION.as_secs() as i64);
                 if healthy != Some(true) {
                     tracing::info!(lease = settings.name, "renewing the Lease");

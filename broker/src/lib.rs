@@ -3,8 +3,10 @@
 //! # Layout
 //! - [`args`], [`standalone`], [`run`], [`check`]: the three things the program does.
 //! - [`broker`]: start and stop, in order.
-//! - [`api`]: requests, one file per Kafka API; [`context`] is what they can reach.
+//! - [`api`]: requests, one file per Kafka API; [`context`] is what they can reach, [`leader_hints`] where else to ask.
+//! - [`fetches`], [`fetch_sessions`]: what fetch requests share and what is remembered of those who fetch.
 //! - [`replica_manager`], [`partition`]: the partitions here; a [`partition::PartitionHandle`] is the only road to a log.
+//! - [`isr_proposals`]: which replicas are in sync, proposed to the controller.
 //! - [`membership`], [`controller_link`], [`metadata_cache`]: being a broker of a cluster, and what is known of it.
 //! - [`data_dir`], [`listeners`], [`lease`], [`background`], [`health`], [`metrics`]: the process around it.
 //!
@@ -19,10 +21,17 @@ pub mod clock;
 pub mod context;
 pub mod controller_link;
 pub mod data_dir;
+pub mod departures;
+pub mod disk;
 pub mod error;
 pub mod features;
+pub mod fetch_sessions;
+pub mod fetches;
 pub mod groups;
 pub mod health;
+pub mod isr_proposals;
+mod kafka_connection;
+pub mod leader_hints;
 pub mod lease;
 pub mod listeners;
 pub mod logging;
@@ -31,8 +40,17 @@ pub mod metadata_cache;
 pub mod metrics;
 pub mod network_metrics;
 pub mod partition;
+pub mod partition_metrics;
 pub mod producer_ids;
+pub mod replica_fetcher;
 pub mod replica_manager;
 pub mod run;
 pub mod signals;
 pub mod standalone;
+pub mod throttle;
+
+/// The release that this program is: the packages' version, unless the build says another (`BARNABAS_VERSION`).
+pub const VERSION: &str = match option_env!("BARNABAS_VERSION") {
+    Some(version) => version,
+    None => env!("CARGO_PKG_VERSION"),
+};

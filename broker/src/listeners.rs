@@ -20,7 +20,7 @@ pub const DEFAULT_LISTENER: &str = "PLAINTEXT";
 /// Port of Kafka clients.
 pub const DEFAULT_PORT: u16 = 9092;
 
-/// How long the file of an advertised port is waited for.
+/// How long the file of an advertised address is waited for.
 const PORT_FILE_PATIENCE: Duration = Duration::from_mins(1);
 
 /// `--listen [NAME=]HOST:PORT`.
@@ -34,23 +34,23 @@ pub struct Listen {
     pub port: u16,
 }
 
-/// `--advertise [NAME=]HOST:PORT`, where PORT may be `@FILE`.
+/// `--advertise [NAME=]HOST:PORT`, where PORT or all of HOST:PORT may be `@FILE`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Advertise {
     /// Listener name.
     pub name: String,
     /// What clients are told.
-    pub host: String,
-    /// What clients are told.
-    pub port: AdvertisedPort,
+    pub address: AdvertisedAddress,
 }
 
-/// A port, or where it will be written.
+/// An address, or where it will be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AdvertisedPort {
-    /// As given; 0 is the port that was bound.
-    Number(u16),
-    /// A file that holds the port: a node port is known only after the pod's own Service was made.
+pub enum AdvertisedAddress {
+    /// As given; port 0 is the port that was bound.
+    Given(String, u16),
+    /// The host, and a file that holds the port: a node port is known only after the pod's own Service was made.
+    PortFile(String, PathBuf),
+    /// A file that holds `HOST:PORT`, as a load balancer has it.
     File(PathBuf),
 }
 
@@ -82,18 +82,24 @@ impl FromStr for Advertise {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let (name, address) = split_name(text)?;
-        let (host, port) = match address.split_once(":@") {
+        if let Some(file) = address.strip_prefix('@').filter(|file| !file.is_empty()) {
+            let address = AdvertisedAddress::File(PathBuf::from(file));
+            return Ok(Self { name, address });
+        }
+        let address = match address.split_once(":@") {
             Some((host, file)) if !host.is_empty() && !file.is_empty() => {
-                (host.to_owned(), AdvertisedPort::File(PathBuf::from(file)))
+                AdvertisedAddress::PortFile(host.to_owned(), PathBuf::from(file))
             }
-            _ => parse_address(address).map(|(host, port)| (host, AdvertisedPort::Number(port)))?,
+            _ => parse_address(address).map(|(host, port)| AdvertisedAddress::Given(host, port))?,
         };
-        if host.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified()) {
+        if let AdvertisedAddress::Given(host, _) | AdvertisedAddress::PortFile(host, _) = &address
+            && host.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified())
+        {
             return Err(format!(
                 "{host} is a wildcard: give the name or address under which clients reach this broker"
             ));
         }
-        Ok(Self { name, host, port })
+        Ok(Self { name, address })
     }
 }
 
@@ -162,15 +168,19 @@ pub fn bind(listen: &[Listen], advertise: &[Advertise]) -> Result<Vec<BoundListe
             listener.sockets.extend(sockets);
             continue;
         }
-        let advertised_port = match advertised.map(|advertised| &advertised.port) {
-            None | Some(AdvertisedPort::Number(0)) => port,
-            Some(AdvertisedPort::Number(number)) => *number,
-            Some(AdvertisedPort::File(file)) => read_port(&address.name, file)?,
+        let (advertised_host, advertised_port) = match advertised.map(|advertised| &advertised.address) {
+            None => (address.host.clone(), port),
+            Some(AdvertisedAddress::Given(host, 0)) => (host.clone(), port),
+            Some(AdvertisedAddress::Given(host, number)) => (host.clone(), *number),
+            Some(AdvertisedAddress::PortFile(host, file)) => {
+                (host.clone(), read_file(&address.name, file, parse_port)?)
+            }
+            Some(AdvertisedAddress::File(file)) => read_file(&address.name, file, parse_address)?,
         };
         listeners.push(BoundListener {
             name: address.name.clone(),
             sockets,
-            advertised_host: advertised.map_or_else(|| address.host.clone(), |a| a.host.clone()),
+            advertised_host,
             advertised_port,
         });
     }
@@ -211,17 +221,22 @@ fn parse_address(address: &str) -> Result<(String, u16), String> {
     Ok((host.to_owned(), port))
 }
 
-/// Waits for the file of a port, which appears a little after the pod: Services are made beside it.
-fn read_port(listener: &str, file: &Path) -> Result<u16, StartError> {
+fn parse_port(text: &str) -> Result<u16, String> {
+    match text.parse::<u16>() {
+        Ok(port) if port > 0 => Ok(port),
+        _ => Err(format!("it holds {text:?}, which is no port")),
+    }
+}
+
+/// Waits for the file of an address, which appears a little after the pod: Services are made beside it.
+fn read_file<T>(listener: &str, file: &Path, parse: impl Fn(&str) -> Result<T, String>) -> Result<T, StartError> {
     let give_up = Instant::now() + PORT_FILE_PATIENCE;
     let mut told = false;
     loop {
-        let reason = match std::fs::read_to_string(file) {
-            Ok(text) => match text.trim().parse::<u16>() {
-                Ok(port) if port > 0 => return Ok(port),
-                _ => format!("it holds {:?}, which is no port", text.trim()),
-            },
-            Err(error) => error.to_string(),
+        let read = std::fs::read_to_string(file).map_err(|error| error.to_string());
+        let reason = match read.and_then(|text| parse(text.trim())) {
+            Ok(address) => return Ok(address),
+            Err(reason) => reason,
         };
         if Instant::now() >= give_up {
             return Err(StartError::PortFile {
@@ -231,7 +246,7 @@ fn read_port(listener: &str, file: &Path) -> Result<u16, StartError> {
             });
         }
         if !told {
-            tracing::info!(listener, file = %file.display(), "waiting for the advertised port to be written");
+            tracing::info!(listener, file = %file.display(), "waiting for the advertised address to be written");
             told = true;
         }
         std::thread::sleep(Duration::from_millis(200));
@@ -303,6 +318,21 @@ mod tests {
         assert_eq!(
             (bound[0].advertised_host.as_str(), bound[0].advertised_port),
             ("node.example", 31094)
+        );
+    }
+
+    #[test]
+    fn a_whole_advertised_address_may_come_from_a_file() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("address");
+        std::fs::write(&file, "lb.example.org:9094\n").expect("written");
+        let told = format!("plain=@{}", file.display())
+            .parse::<Advertise>()
+            .expect("legal");
+        let bound = bind(&[listen("plain=0.0.0.0:0")], &[told]).expect("free port");
+        assert_eq!(
+            (bound[0].advertised_host.as_str(), bound[0].advertised_port),
+            ("lb.example.org", 9094)
         );
     }
 

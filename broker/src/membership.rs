@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control::{
-    ControlError, Heartbeat, Jitter, MetadataEvent, Position, Purged, Reason, Registration, StreamGuard, Watch,
+    ControlError, Heartbeat, Jitter, MetadataEvent, Position, Purged, Reason, Registration, ReplicaReports,
+    StreamGuard, Watch,
 };
 use model::{
-    BrokerEpoch, BrokerId, BrokerRegistration, ClusterId, DirectoryId, FeatureRange, Frame, IncarnationId,
-    MetadataImage, MetadataOffset,
+    BrokerEpoch, BrokerId, BrokerRegistration, ClusterId, DirectoryId, FeatureRange, Frame, ImageDocument,
+    IncarnationId, MetadataImage, MetadataOffset,
 };
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -23,10 +24,12 @@ use crate::error::StartError;
 use crate::features;
 use crate::health::Readiness;
 use crate::metadata_cache::{ImageFile, fold};
-use crate::replica_manager::Leading;
 
 /// How often the controller hears that we live.
 const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// Partitions in one report.
+const REPORTS_AT_ONCE: usize = 1000;
 
 /// How long one call may look for a controller before its caller looks around itself.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -115,11 +118,14 @@ impl Membership {
             if let Err(fatal) = self.register().await {
                 return fatal;
             }
+            self.act_again().await;
             loop {
                 match self.follow().await {
                     Interrupted::Stale => {
                         tracing::warn!("the controller does not know this registration any more, registering anew");
                         self.broker.controller.forget_session();
+                        // METADATA 18: another process may be the broker now.
+                        self.act_again().await;
                         break;
                     }
                     Interrupted::Stream(reason) => {
@@ -140,6 +146,7 @@ impl Membership {
                 Ok(registered) => {
                     self.claim(&registered.cluster_id)?;
                     self.wanted = registered.metadata_offset;
+                    self.jitter.succeeded();
                     tracing::info!(
                         broker_id = %self.process.id,
                         broker_epoch = %registered.broker_epoch,
@@ -152,6 +159,7 @@ impl Membership {
                     return Err(StartError::Controller(refusal.message));
                 }
                 Err(error) => {
+                    offer_if_asked(&self.broker, &self.guard, &error).await;
                     // The same reason every second is one line, not a thousand.
                     let reason = error.to_string();
                     if reason != told {
@@ -161,6 +169,20 @@ impl Membership {
                 }
             }
             tokio::time::sleep(self.jitter.next_wait()).await;
+        }
+    }
+
+    /// What the image says is meant for the registered process: who that is has changed.
+    async fn act_again(&self) {
+        let broker = Arc::clone(&self.broker);
+        let file = Arc::clone(&self.image_file);
+        let done = tokio::task::spawn_blocking(move || {
+            let _step = file.lock();
+            broker.apply(&broker.metadata.snapshot(), session_epoch(&broker));
+            broker.groups.nudge();
+        });
+        if let Err(error) = done.await {
+            tracing::error!(%error, "metadata was not applied");
         }
     }
 
@@ -222,6 +244,7 @@ impl Membership {
         let stream = async {
             match self.broker.controller.watch(watch, &mut self.guard, PATIENCE).await {
                 Ok(source) => {
+                    self.jitter.succeeded();
                     let follower = Follower {
                         broker: &self.broker,
                         image_file: &self.image_file,
@@ -232,13 +255,34 @@ impl Membership {
                     };
                     follower.run(source).await
                 }
-                Err(error) => error.to_string(),
+                Err(error) => {
+                    offer_if_asked(&self.broker, &self.guard, &error).await;
+                    error.to_string()
+                }
             }
         };
         tokio::select! {
             reason = stream => Interrupted::Stream(reason),
             () = heartbeats => Interrupted::Stale,
         }
+    }
+}
+
+/// METADATA 24: who is told that the log has regressed shows what it knows; the log is made anew from all of that. It may be
+/// asked for again, and is shown again.
+async fn offer_if_asked(broker: &BrokerContext, guard: &StreamGuard, error: &ControlError) {
+    if !matches!(error, ControlError::Refused(refusal) if refusal.reason == Reason::Regressed) {
+        return;
+    }
+    let image = (*broker.metadata.snapshot()).clone();
+    let seen = guard.highest().unwrap_or_else(|| image.identity());
+    match broker
+        .controller
+        .offer_image(broker.id, &ImageDocument { seen, image })
+        .await
+    {
+        Ok(()) => tracing::warn!("the metadata log is made anew: this broker has shown its image"),
+        Err(error) => tracing::debug!(%error, "nobody wants this broker's image"),
     }
 }
 
@@ -329,7 +373,7 @@ impl Follower<'_> {
                     crate::error::disk_advice(&error)
                 )
             })?;
-            broker.replicas.apply(&image, Leading::AsRegistered);
+            broker.apply(&image, session_epoch(&broker));
             broker.replicas.sweep(&image);
             broker.metrics.metadata_offset.set(image.offset().0);
             broker.metadata.publish(image);
@@ -359,6 +403,10 @@ impl Follower<'_> {
     }
 }
 
+fn session_epoch(broker: &BrokerContext) -> Option<BrokerEpoch> {
+    broker.controller.session().map(|session| session.broker_epoch)
+}
+
 /// "I live", once a second, and at once when there is news.
 struct Heartbeats {
     broker: Arc<BrokerContext>,
@@ -382,7 +430,10 @@ impl Heartbeats {
                 Err(error) => tracing::debug!(%error, "a heartbeat got no answer"),
             }
             self.report_purged().await;
-            tokio::time::sleep(HEARTBEAT).await;
+            let reported = self.report_replicas().await;
+            // A partition that waits for a word of this broker does not wait for the next heartbeat.
+            let asked = |image: &MetadataImage| image.offset() > reported && self.broker.replicas.is_asked(image);
+            self.broker.metadata.wait_for(HEARTBEAT, asked).await;
         }
     }
 
@@ -403,6 +454,33 @@ impl Heartbeats {
             ready: self.readiness.has_recovered_logs(),
         };
         self.broker.controller.heartbeat(heartbeat).await.map(drop)
+    }
+
+    /// METADATA 17: what only this broker knows. Returns up to where the metadata was looked at for it.
+    async fn report_replicas(&self) -> MetadataOffset {
+        let image = self.broker.metadata.snapshot();
+        let epoch = session_epoch(&self.broker);
+        let reports = self.broker.replicas.reports(&image, epoch);
+        let Some(session) = self
+            .broker
+            .controller
+            .session()
+            .filter(|session| Some(session.broker_epoch) == epoch)
+        else {
+            return image.offset();
+        };
+        for reports in reports.chunks(REPORTS_AT_ONCE) {
+            let reports = reports.to_vec();
+            let said = self
+                .broker
+                .controller
+                .report_replicas(ReplicaReports { session, reports });
+            if let Err(error) = said.await {
+                tracing::debug!(%error, "what there is of replicas was not reported");
+                break;
+            }
+        }
+        image.offset()
     }
 
     /// METADATA 25: tombstones wait until every broker has said that nothing is left.

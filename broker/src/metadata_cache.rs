@@ -191,7 +191,7 @@ mod tests {
             ClusterFormatted {
                 cluster_id: "AAAAAAAAAAAAAAAAAAAAAQ".parse().expect("22 characters"),
                 lineage: Lineage::from_random([1; 16]),
-                features: [("barnabas.version".to_owned(), 1)].into(),
+                features: [("barnabas.version".to_owned(), 2)].into(),
             }
             .into(),
             ControllerElected {

@@ -13,8 +13,12 @@ use prometheus::{IntGauge, IntGaugeVec, Opts, Registry};
 use protocol::ApiKey;
 
 pub(crate) mod computed;
+mod errors;
+mod latency;
 mod process;
 mod requests;
+
+use crate::disk::DiskMetrics;
 
 use computed::{counters, one};
 
@@ -25,8 +29,18 @@ pub struct BrokerMetrics {
     pub topics: BrokerTopicMetrics,
     /// Kafka's `ReplicaManager` gauges.
     pub replicas: ReplicaMetrics,
+    /// The disk under the data directory.
+    pub disk: DiskMetrics,
     /// Requests received, by API and version.
     requests: requests::RequestCounters,
+    /// Time spent on them, by API.
+    latencies: latency::Latencies,
+    /// Errors answered to produce and fetch requests.
+    errors: errors::ErrorCounters,
+    /// How long flushes of logs took.
+    pub flushes: prometheus::Histogram,
+    /// How long renewals of the broker's Lease took.
+    pub lease_renewals: prometheus::Histogram,
     /// Renewals of the broker's Lease that failed.
     pub lease_renew_failures: prometheus::IntCounter,
     /// Unix time at which the Lease runs out if it is not renewed; 0 without one.
@@ -51,6 +65,12 @@ pub struct ReplicaMetrics {
     pub at_min_isr: IntGauge,
     /// With a replica here that cannot be opened.
     pub offline: IntGauge,
+    /// In-sync sets of partitions led here that lost a member.
+    pub isr_shrinks: prometheus::IntCounter,
+    /// In-sync sets of partitions led here that gained one.
+    pub isr_expands: prometheus::IntCounter,
+    /// Proposals of in-sync sets that failed.
+    pub failed_isr_updates: prometheus::IntCounter,
 }
 
 /// The counters of one topic. Adding is one relaxed atomic: nobody orders anything by a metric.
@@ -78,10 +98,14 @@ pub enum TopicCounter {
     FailedFetchRequests,
     /// Bytes of refused batches.
     BytesRejected,
+    /// Bytes fetched from leaders.
+    ReplicationBytesIn,
+    /// Bytes sent to followers.
+    ReplicationBytesOut,
 }
 
 impl TopicCounter {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 10] = [
         Self::BytesIn,
         Self::BytesOut,
         Self::MessagesIn,
@@ -90,6 +114,8 @@ impl TopicCounter {
         Self::FailedProduceRequests,
         Self::FailedFetchRequests,
         Self::BytesRejected,
+        Self::ReplicationBytesIn,
+        Self::ReplicationBytesOut,
     ];
 
     fn name_and_help(self) -> (&'static str, &'static str) {
@@ -102,6 +128,8 @@ impl TopicCounter {
             Self::FailedProduceRequests => ("failedproducerequests", "Partitions refused in produce requests"),
             Self::FailedFetchRequests => ("failedfetchrequests", "Partitions refused in fetch requests"),
             Self::BytesRejected => ("bytesrejected", "Bytes of record batches refused"),
+            Self::ReplicationBytesIn => ("replicationbytesin", "Bytes of record batches fetched from leaders"),
+            Self::ReplicationBytesOut => ("replicationbytesout", "Bytes of record batches sent to followers"),
         }
     }
 }
@@ -195,7 +223,27 @@ impl BrokerMetrics {
         computed::register(&registry, "barnabas_topics", move || shown.families())?;
         let requests = requests::RequestCounters::default();
         let shown = requests.clone();
-        computed::register(&registry, "barnabas_requests", move || vec![shown.family()])?;
+        let latencies = latency::Latencies::default();
+        let errors = errors::ErrorCounters::default();
+        let (times, codes) = (latencies.clone(), errors.clone());
+        computed::register(&registry, "barnabas_requests", move || {
+            vec![shown.family(), times.family(), codes.family()]
+        })?;
+        let histogram = |name: &str, help: &str| -> Result<prometheus::Histogram, prometheus::Error> {
+            let buckets = prometheus::exponential_buckets(0.000_1, 4.0, 9)?;
+            let histogram =
+                prometheus::Histogram::with_opts(prometheus::HistogramOpts::new(name, help).buckets(buckets))?;
+            registry.register(Box::new(histogram.clone()))?;
+            Ok(histogram)
+        };
+        let flushes = histogram(
+            "barnabas_log_flush_duration_seconds",
+            "Time of a flush of one log in the background",
+        )?;
+        let lease_renewals = histogram(
+            "barnabas_lease_renew_duration_seconds",
+            "Time of a renewal of this broker's Lease",
+        )?;
         let lease_renew_failures = prometheus::IntCounter::new(
             "barnabas_lease_renew_failures_total",
             "Renewals of this broker's Lease that failed",
@@ -205,12 +253,20 @@ impl BrokerMetrics {
             Opts::new("barnabas_build_info", "1, labelled with the version"),
             &["version"],
         )?;
-        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        build.with_label_values(&[crate::VERSION]).set(1);
         registry.register(Box::new(build))?;
         computed::register(&registry, "barnabas_process", process::families)?;
+        let changes = |name: &str, help: &str| -> Result<prometheus::IntCounter, prometheus::Error> {
+            let counter = prometheus::IntCounter::new(format!("kafka_server_replicamanager_{name}_total"), help)?;
+            registry.register(Box::new(counter.clone()))?;
+            Ok(counter)
+        };
         Ok(Self {
             topics,
             replicas: ReplicaMetrics {
+                isr_shrinks: changes("isrshrinks", "In-sync sets of led partitions that lost a member")?,
+                isr_expands: changes("isrexpands", "In-sync sets of led partitions that gained a member")?,
+                failed_isr_updates: changes("failedisrupdates", "Proposals of in-sync sets that failed")?,
                 leaders: replica("leadercount", "Partitions led by this broker")?,
                 partitions: replica("partitioncount", "Partitions with a replica on this broker")?,
                 under_replicated: replica("underreplicatedpartitions", "Led partitions with an incomplete ISR")?,
@@ -221,7 +277,22 @@ impl BrokerMetrics {
                 )?,
                 offline: replica("offlinereplicacount", "Replicas that could not be opened")?,
             },
+            disk: DiskMetrics {
+                total: gauge(
+                    "barnabas_disk_total_bytes",
+                    "Size of the file system of the data directory",
+                )?,
+                usable: gauge("barnabas_disk_usable_bytes", "Bytes of it that can still be used")?,
+                writable: gauge(
+                    "barnabas_disk_writable",
+                    "1 while records are taken, 0 while they are refused because the disk is full or failed",
+                )?,
+            },
             requests,
+            latencies,
+            errors,
+            flushes,
+            lease_renewals,
             lease_renew_failures,
             lease_expiry: gauge(
                 "barnabas_lease_expiry_timestamp_seconds",
@@ -235,6 +306,16 @@ impl BrokerMetrics {
     /// Counts a request: one relaxed atomic, looked up by two small numbers.
     pub fn count_request(&self, key: ApiKey, version: i16) {
         self.requests.count(key, version);
+    }
+
+    /// `count` requests of this API took a network thread `each`.
+    pub fn observe_requests(&self, key: ApiKey, count: u64, each: std::time::Duration) {
+        self.latencies.observe(key, count, each);
+    }
+
+    /// Counts a partition refused in a produce or fetch request.
+    pub fn count_error(&self, key: ApiKey, error: protocol::ErrorCode) {
+        self.errors.count(key, error);
     }
 
     /// The text that a scrape gets.

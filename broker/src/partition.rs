@@ -1,5 +1,7 @@
 //! One partition as the rest of the broker sees it. [`PartitionHandle`] is the only road to a log.
 //!
+//! What a replica does is decided in [`Replica`]; here are its lock, those who wait for it, and what is counted.
+//!
 //! A short mutex guards log and replica state together: an append, the watermark it moves and the waiters it releases
 //! are one step. The lock is held for a page-cache write (microseconds) and never across a send or an await. Bytes are
 //! read outside of it, through the file handle of the slice.
@@ -8,20 +10,33 @@ use std::fmt;
 use std::sync::Arc;
 
 use broker_log::dir::fs::FsDir;
-use broker_log::{AppendError, AppendInfo, LogConfig, LogError, LogSlice, PartitionLog};
-use broker_replication::{Acks, LeaderState, Purgatory, ReplicaView};
-use model::{BrokerId, LeaderEpoch, PartitionIndex, TopicId, TopicName};
+use broker_log::{AppendError, AppendInfo, LogConfig, LogError, PartitionLog, StoredAs};
+use broker_replication::{Acks, IsrProposed, LeaderState, Purgatory, Replica, ReplicaError, ReplicaView};
+use model::{BrokerId, LeaderEpoch, LogEnd, PartitionIndex, TopicId, TopicName};
 use parking_lot::Mutex;
+use protocol::batch::Compression;
 use protocol::error::ErrorCode;
 
+use crate::clock::monotonic_ms;
+use crate::isr_proposals::IsrWanted;
 use crate::metrics::TopicMetrics;
+use crate::throttle::Throttled;
 
+mod committing;
+mod following;
 mod offsets;
 mod retention;
 #[cfg(test)]
 mod tests;
 
-pub use offsets::FoundOffset;
+pub use broker_replication::{CheckpointOffsets, FollowerReader, FoundOffset, ReadSpec, Reader};
+pub use committing::{Committing, Place, Uncommitted, Wake};
+
+/// What a read of this broker's disk found.
+pub type ReadSlice = broker_replication::ReadSlice<FsDir>;
+
+/// Outcomes of one append whose memory a partition keeps for the next.
+const KEPT_OUTCOMES: usize = 16;
 
 /// A fetch that waits for records. One value is parked at every partition of its request.
 #[derive(Debug, Default)]
@@ -48,6 +63,8 @@ pub struct Refusal {
     pub code: ErrorCode,
     /// For the client's people; only newer versions carry it.
     pub message: String,
+    /// Records of a produced batch that are at fault, by their position in it, each with a sentence.
+    pub records: Vec<(i32, String)>,
 }
 
 impl Refusal {
@@ -55,6 +72,7 @@ impl Refusal {
         Self {
             code,
             message: message.into(),
+            records: Vec::new(),
         }
     }
 }
@@ -65,35 +83,19 @@ impl From<LogError> for Refusal {
     }
 }
 
-impl From<&AppendError> for Refusal {
-    fn from(error: &AppendError) -> Self {
+impl From<ReplicaError> for Refusal {
+    fn from(error: ReplicaError) -> Self {
         Self::new(error.code(), error.to_string())
     }
 }
 
-/// What a read found. `log_start_offset <= last_stable_offset <= high_watermark`.
-pub struct ReadSlice {
-    /// Whole batches, the first of which contains the offset; empty at the end of the log.
-    pub slice: LogSlice<FsDir>,
-    /// Everything before it is committed.
-    pub high_watermark: i64,
-    /// Everything before it is committed and of no open transaction.
-    pub last_stable_offset: i64,
-    /// The first offset.
-    pub log_start_offset: i64,
-}
-
-/// How to read.
-#[derive(Debug, Clone, Copy)]
-pub struct ReadSpec {
-    /// First offset wanted.
-    pub offset: i64,
-    /// Bytes wanted at most.
-    pub max_bytes: usize,
-    /// The first batch comes even if it is larger than `max_bytes`.
-    pub min_one_message: bool,
-    /// The leader epoch that the client believes in; -1 does not say.
-    pub current_leader_epoch: i32,
+impl From<&AppendError> for Refusal {
+    fn from(error: &AppendError) -> Self {
+        Self {
+            records: error.record_errors(),
+            ..Self::new(error.code(), error.to_string())
+        }
+    }
 }
 
 /// What the metrics count.
@@ -109,6 +111,41 @@ pub struct PartitionStatus {
     pub min_isr_margin: Option<i64>,
 }
 
+/// One partition as its gauges show it: `log_start_offset <= high_watermark <= log_end_offset`.
+#[derive(Debug, Clone, Copy)]
+pub struct PartitionLook {
+    /// Led here.
+    pub leader: bool,
+    /// Bytes of its log.
+    pub size_bytes: u64,
+    /// Segments of its log.
+    pub segments: usize,
+    /// Its first offset.
+    pub log_start_offset: i64,
+    /// Everything before it is committed.
+    pub high_watermark: i64,
+    /// The offset after its last record.
+    pub log_end_offset: i64,
+}
+
+/// How a record changed the in-sync set of a partition that is led here.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct IsrChange {
+    /// It lost a member.
+    pub shrank: bool,
+    /// It gained one.
+    pub expanded: bool,
+}
+
+impl IsrChange {
+    fn between(before: &[BrokerId], after: &[BrokerId]) -> Self {
+        Self {
+            shrank: before.iter().any(|member| !after.contains(member)),
+            expanded: after.iter().any(|member| !before.contains(member)),
+        }
+    }
+}
+
 /// A partition with a replica on this broker.
 pub struct PartitionHandle {
     /// Its topic.
@@ -119,86 +156,129 @@ pub struct PartitionHandle {
     pub index: PartitionIndex,
     /// The topic's counters.
     pub metrics: Arc<TopicMetrics>,
+    /// Where it is said that other in-sync replicas may be wanted.
+    isr_wanted: Arc<IsrWanted>,
+    /// How fast replicas that are not in sync may copy it.
+    pub throttled: Throttled,
     inner: Mutex<Inner>,
 }
 
 struct Inner {
-    log: LogState,
-    role: Role,
-    /// Fetches that wait for the watermark.
+    replica: State,
+    /// Fetches of consumers: they wait for the watermark.
     fetches: Purgatory<Arc<FetchWaiter>>,
-    /// What an append says, kept for its memory.
-    outcomes: Vec<Result<AppendInfo, AppendError>>,
+    /// Fetches of followers: they wait for the log end.
+    follower_fetches: Purgatory<Arc<FetchWaiter>>,
+    /// Writes that wait for the watermark.
+    writes: Purgatory<Arc<dyn Wake>>,
+    /// Deletions that wait for the low watermark.
+    deletions: Purgatory<Arc<dyn Wake>>,
+    /// Where the log may start, since the leader's does. It is let to from time to time.
+    leaders_log_start: i64,
 }
 
-enum LogState {
-    Open(Box<PartitionLog<FsDir>>),
+enum State {
+    Open(Box<Replica<FsDir>>),
     /// It could not be opened, or failed.
     Offline(LogError),
     /// The partition left this broker.
     Closed,
 }
 
-#[derive(Debug)]
-enum Role {
-    Leader(Box<LeaderState>),
-    /// Somebody else leads, or nobody does yet.
-    NotLeader,
-}
-
 impl PartitionHandle {
-    /// A partition whose log was opened, or could not be. It leads nothing until it is told so.
+    /// A partition whose log was opened, or could not be. It leads nothing until it is told so. `high_watermark` is what
+    /// the checkpoint of the last life says.
     pub fn new(
         topic: TopicName,
         topic_id: TopicId,
         index: PartitionIndex,
         metrics: Arc<TopicMetrics>,
+        isr_wanted: Arc<IsrWanted>,
+        high_watermark: i64,
         log: Result<PartitionLog<FsDir>, LogError>,
     ) -> Self {
-        let log = match log {
-            Ok(log) => LogState::Open(Box::new(log)),
-            Err(error) => LogState::Offline(error),
+        let replica = match log {
+            Ok(log) => State::Open(Box::new(Replica::new(log, high_watermark))),
+            Err(error) => State::Offline(error),
         };
         let inner = Inner {
-            log,
-            role: Role::NotLeader,
+            replica,
             fetches: Purgatory::default(),
-            outcomes: Vec::new(),
+            follower_fetches: Purgatory::default(),
+            writes: Purgatory::default(),
+            deletions: Purgatory::default(),
+            leaders_log_start: 0,
         };
         Self {
             topic,
             topic_id,
             index,
             metrics,
+            isr_wanted,
+            throttled: Throttled::default(),
             inner: Mutex::new(inner),
         }
     }
 
-    /// Leads from now on, or goes on leading with a new state; `high_watermark` counts only at the first.
-    pub fn lead(&self, local: BrokerId, view: &ReplicaView, high_watermark: i64) -> Result<(), AppendError> {
+    /// Leads from now on, or goes on leading with a new state.
+    pub fn lead(&self, local: BrokerId, view: &ReplicaView) -> Result<IsrChange, ReplicaError> {
         let mut inner = self.inner.lock();
-        let inner = &mut *inner;
-        let LogState::Open(log) = &mut inner.log else {
-            return Ok(());
+        let State::Open(replica) = &mut inner.replica else {
+            return Ok(IsrChange::default());
         };
-        let moved = match &mut inner.role {
-            Role::Leader(leader) if leader.leader_epoch() == view.leader_epoch => leader.update(view),
-            role => {
-                log.begin_epoch(view.leader_epoch)?;
-                let start = high_watermark.max(log.log_start_offset());
-                *role = Role::Leader(Box::new(LeaderState::new(local, view, log.log_end_offset(), start)));
-                true
-            }
-        };
-        if moved {
-            inner.wake_fetches();
+        let change = replica
+            .leader()
+            .map(|leader| IsrChange::between(leader.isr(), &view.isr));
+        let led = replica.leader().map(LeaderState::leader_epoch);
+        let moved = replica.lead(local, view, monotonic_ms())?;
+        if led.is_some_and(|led| led != view.leader_epoch) {
+            // What was written in the epoch before is no longer ours to acknowledge.
+            inner.drain();
+        } else if moved {
+            inner.wake_committed();
         }
-        Ok(())
+        // A replica that does not live any more is waited for no longer.
+        inner.wake_deletions();
+        Ok(change.unwrap_or_default())
+    }
+
+    /// The in-sync replicas to propose now, if there are any to propose.
+    pub fn propose_isr(&self, max_lag_ms: i64) -> Option<IsrProposed> {
+        let mut inner = self.inner.lock();
+        let State::Open(replica) = &mut inner.replica else {
+            return None;
+        };
+        let proposed = replica.propose(monotonic_ms(), max_lag_ms)?;
+        // Writes may wait for whoever is proposed: no throttle holds them back from now on.
+        for waiter in inner.follower_fetches.drain() {
+            waiter.wake();
+        }
+        Some(proposed)
+    }
+
+    /// A proposal failed, or nobody answered; it stays in doubt, and another may follow after `wait_ms`.
+    pub fn isr_proposal_failed(&self, proposed: &IsrProposed, wait_ms: i64) {
+        if let State::Open(replica) = &mut self.inner.lock().replica {
+            replica.proposal_failed(proposed, monotonic_ms(), wait_ms);
+        }
+    }
+
+    /// Whether a proposal is in doubt: no record has ended it yet.
+    pub fn isr_is_in_doubt(&self) -> bool {
+        self.inner.lock().leader().is_some_and(LeaderState::isr_is_in_doubt)
+    }
+
+    /// Whether a follower's fetch counts against the throttle of leaders: a replica that a write waits for is never slowed down.
+    pub fn throttles(&self, follower: BrokerId) -> bool {
+        let is_behind = |leader: &LeaderState| !leader.waits_for(follower);
+        self.throttled.as_leader() && self.inner.lock().leader().is_some_and(is_behind)
     }
 
     /// Wakes every fetch that waits here.
     pub fn wake_fetches(&self) {
-        for waiter in self.inner.lock().fetches.drain() {
+        let mut inner = self.inner.lock();
+        let inner = &mut *inner;
+        for waiter in inner.fetches.drain().into_iter().chain(inner.follower_fetches.drain()) {
             waiter.wake();
         }
     }
@@ -206,23 +286,23 @@ impl PartitionHandle {
     /// Leads no longer. Waiting requests are told at once.
     pub fn resign(&self) {
         let mut inner = self.inner.lock();
-        inner.role = Role::NotLeader;
-        for waiter in inner.fetches.drain() {
-            waiter.wake();
+        if let State::Open(replica) = &mut inner.replica {
+            replica.resign();
         }
+        inner.drain();
     }
 
     /// Appends batches of producers, in order, with one write. `outcomes` gets one entry per batch.
     ///
-    /// With `flush.messages=1` the bytes are on the disk when this returns.
+    /// With `flush.messages=1` the bytes are on the disk when this returns. What is returned says which of it is committed.
     pub fn append_as_leader(
         &self,
         batches: &mut [&mut [u8]],
         all_replicas: bool,
         now_ms: i64,
         outcomes: &mut Vec<Result<AppendInfo, Refusal>>,
-    ) {
-        self.append_in_epoch(batches, all_replicas, -1, now_ms, outcomes);
+    ) -> Committing {
+        self.append_in_epoch(batches, all_replicas, -1, now_ms, outcomes)
     }
 
     /// The same, only if this broker leads in that epoch: a coordinator must not write into what its successor began.
@@ -233,216 +313,323 @@ impl PartitionHandle {
         current_leader_epoch: i32,
         now_ms: i64,
         outcomes: &mut Vec<Result<AppendInfo, Refusal>>,
-    ) {
+    ) -> Committing {
         outcomes.clear();
         let mut inner = self.inner.lock();
         let inner = &mut *inner;
-        let leader = match inner.leader(current_leader_epoch) {
-            Ok(leader) => leader,
+        let appended = inner.replica().and_then(|replica| {
+            let moved = replica.append_as_leader(batches, all_replicas, current_leader_epoch, now_ms)?;
+            Ok((replica, moved))
+        });
+        let (replica, moved) = match appended {
+            Ok(appended) => appended,
             Err(refusal) => {
                 outcomes.extend(batches.iter().map(|_| Err(refusal.clone())));
-                return;
+                return Committing::NOTHING;
             }
         };
-        if all_replicas && let Err(too_few) = leader.check_min_isr() {
-            let refusal = Refusal::new(ErrorCode::NotEnoughReplicas, too_few.to_string());
-            outcomes.extend(batches.iter().map(|_| Err(refusal.clone())));
-            return;
-        }
-        let epoch = leader.leader_epoch();
-        let LogState::Open(log) = &mut inner.log else {
-            return;
-        };
-        log.append_as_leader(batches, epoch, now_ms, &mut inner.outcomes);
-        let log_end_offset = log.log_end_offset();
-        outcomes.extend(
-            inner
-                .outcomes
-                .drain(..)
-                .map(|outcome| outcome.map_err(|error| Refusal::from(&error))),
-        );
-        let Role::Leader(leader) = &mut inner.role else {
-            return;
-        };
-        let moved = leader.appended(log_end_offset);
-        if all_replicas {
+        let high_watermark = replica.high_watermark();
+        let appended = replica.outcomes();
+        outcomes.extend(appended.drain(..).map(|outcome| {
+            outcome.map_err(|error| match error {
+                // It stands for an acknowledgement.
+                AppendError::DuplicateSequence { before_offset, .. }
+                    if all_replicas && high_watermark < before_offset =>
+                {
+                    Refusal::new(ErrorCode::RequestTimedOut, "written before, and not committed yet")
+                }
+                error => Refusal::from(&error),
+            })
+        }));
+        appended.shrink_to(KEPT_OUTCOMES);
+        let committing = Committing::of(replica);
+        if all_replicas && let Some(leader) = replica.leader() {
             for outcome in outcomes.iter_mut() {
-                // A sole replica has committed what it appended. Waiting for others comes with replication; until then
-                // an acknowledgement that is not true yet is not given.
-                let committed = |info: &AppendInfo| leader.acks(info.last_offset + 1) == Acks::Done;
-                if outcome.as_ref().is_ok_and(|info| !committed(info)) {
-                    let message = "appended here, but not by every in-sync replica";
-                    *outcome = Err(Refusal::new(ErrorCode::NotEnoughReplicasAfterAppend, message));
+                // Only a batch that was here before can be committed in front of an in-sync set that is too small.
+                let acks = outcome.as_ref().map(|info| leader.acks(info.last_offset + 1));
+                if matches!(acks, Ok(Acks::TooFewAfterAppend)) {
+                    *outcome = Err(committing::too_few_after_append());
                 }
             }
         }
         if moved {
-            inner.wake_fetches();
+            inner.wake_committed();
         }
+        inner.wake_followers();
+        committing
     }
 
-    /// Reads committed batches.
+    /// Reads what the reader may see. May wait for the disk, and everybody who wants the partition with it.
     pub fn read(&self, spec: ReadSpec) -> Result<ReadSlice, Refusal> {
         let mut inner = self.inner.lock();
-        let leader = inner.leader(spec.current_leader_epoch)?;
-        let high_watermark = leader.high_watermark();
-        let log = inner.log()?;
-        let slice = log.read(spec.offset, spec.max_bytes, high_watermark, spec.min_one_message)?;
-        Ok(ReadSlice {
-            slice,
-            high_watermark,
-            // Without transactions nothing is undecided.
-            last_stable_offset: high_watermark,
-            log_start_offset: log.log_start_offset(),
-        })
+        self.note_follower(&mut inner, &spec)?;
+        Ok(inner.replica()?.read(spec)?)
     }
 
-    /// Parks a fetch that stands at `offset` until there is more. False if there is more already, or no leader.
-    pub fn wait_beyond(&self, offset: i64, waiter: &Arc<FetchWaiter>) -> bool {
+    /// The same from memory; `None` if the disk must be waited for. See [`Self::cold_read`].
+    pub fn read_cached(&self, spec: ReadSpec) -> Result<Option<ReadSlice>, Refusal> {
         let mut inner = self.inner.lock();
-        match &inner.role {
-            Role::Leader(leader) if leader.high_watermark() <= offset => {
-                inner.fetches.wait_for(offset.saturating_add(1), Arc::clone(waiter));
-                true
-            }
-            Role::Leader(_) | Role::NotLeader => false,
+        self.note_follower(&mut inner, &spec)?;
+        Ok(inner.replica()?.read_cached(spec)?)
+    }
+
+    /// What a follower's fetch says of it, before it is answered: the answer has the watermark that comes of it.
+    fn note_follower(&self, inner: &mut Inner, spec: &ReadSpec) -> Result<(), Refusal> {
+        if matches!(spec.reader, Reader::Consumer { .. }) {
+            return Ok(());
         }
+        let fetched = inner.replica()?.follower_fetched(spec, monotonic_ms())?;
+        if fetched.watermark_moved {
+            inner.wake_committed();
+        }
+        inner.wake_deletions();
+        if fetched.may_join {
+            self.isr_wanted.note(self.topic_id, self.index);
+        }
+        Ok(())
+    }
+
+    /// Brings what [`Self::read_cached`] missed into memory. Waits for the disk, but makes nobody else wait.
+    pub fn cold_read(&self, spec: ReadSpec) -> Result<(), LogError> {
+        let cold = match &self.inner.lock().replica {
+            State::Open(replica) => replica.log().cold_read(spec.offset, spec.max_bytes)?,
+            State::Offline(_) | State::Closed => None,
+        };
+        cold.map_or(Ok(()), |cold| cold.warm())
+    }
+
+    /// Parks a fetch that has seen everything below `max_offset` until there is more. False if there is more already, or
+    /// no leader.
+    ///
+    /// A follower that was `told` a watermark waits for that to move, too: clients read there (Kafka's `DelayedFetch`).
+    pub fn wait_beyond(&self, reader: Reader, max_offset: i64, told: Option<i64>, waiter: &Arc<FetchWaiter>) -> bool {
+        let mut inner = self.inner.lock();
+        let inner = &mut *inner;
+        let State::Open(replica) = &inner.replica else {
+            return false;
+        };
+        let (end, fetches) = match reader {
+            Reader::Consumer { .. } => (replica.high_watermark(), &mut inner.fetches),
+            Reader::Follower(_) => (replica.log().log_end_offset(), &mut inner.follower_fetches),
+        };
+        let served = replica.leader().is_some() || reader == Reader::Consumer { anywhere: true };
+        let high_watermark = replica.high_watermark();
+        if end > max_offset || !served || told.is_some_and(|told| high_watermark > told) {
+            return false;
+        }
+        fetches.wait_for(max_offset.saturating_add(1), Arc::clone(waiter));
+        if let Some(told) = told {
+            inner.fetches.wait_for(told.saturating_add(1), Arc::clone(waiter));
+        }
+        true
+    }
+
+    /// Where the client should rather read, of the in-sync followers that `suits`: the one that has most. Kafka's
+    /// `RackAwareReplicaSelector`.
+    pub fn preferred_read_replica(
+        &self,
+        current_leader_epoch: i32,
+        offset: i64,
+        suits: impl Fn(BrokerId) -> bool,
+    ) -> Option<BrokerId> {
+        let inner = self.inner.lock();
+        let State::Open(replica) = &inner.replica else {
+            return None;
+        };
+        let replicas = replica.read_replicas(current_leader_epoch, offset).ok()?;
+        replicas
+            .filter(|replica| suits(replica.id))
+            .max_by_key(|replica| (replica.log_end_offset, replica.caught_up_ms, replica.id))
+            .map(|replica| replica.id)
+    }
+
+    /// What a client of this leader may see, if it believes in that leader epoch.
+    pub fn leader_high_watermark(&self, current_leader_epoch: i32) -> Result<i64, Refusal> {
+        let mut inner = self.inner.lock();
+        let leader = inner.replica()?.leader_in(current_leader_epoch)?;
+        Ok(leader
+            .visible_high_watermark()
+            .ok_or(ReplicaError::OffsetNotAvailable)?)
+    }
+
+    /// Where the leadership begins whose start is not committed yet: consumers wait for it (METADATA 13).
+    pub fn awaited_epoch_start(&self) -> Option<i64> {
+        let inner = self.inner.lock();
+        let leader = inner.leader()?;
+        let hidden = leader.visible_high_watermark().is_none();
+        hidden.then(|| leader.epoch_start_offset())
     }
 
     /// Forgets a fetch that was answered.
-    pub fn forget(&self, waiter: &Arc<FetchWaiter>) {
-        self.inner.lock().fetches.retain(|parked| !Arc::ptr_eq(parked, waiter));
+    pub fn forget(&self, reader: Reader, waiter: &Arc<FetchWaiter>) {
+        let mut inner = self.inner.lock();
+        if matches!(reader, Reader::Follower(_)) {
+            inner.follower_fetches.retain(|parked| !Arc::ptr_eq(parked, waiter));
+        }
+        inner.fetches.retain(|parked| !Arc::ptr_eq(parked, waiter));
     }
 
     /// The first offset of the log.
     pub fn log_start_offset(&self) -> Result<i64, Refusal> {
-        Ok(self.inner.lock().log()?.log_start_offset())
+        Ok(self.inner.lock().replica()?.log().log_start_offset())
     }
 
     /// The leader epoch, if this broker leads.
     pub fn leader_epoch(&self) -> Option<LeaderEpoch> {
-        match &self.inner.lock().role {
-            Role::Leader(leader) => Some(leader.leader_epoch()),
-            Role::NotLeader => None,
+        Some(self.inner.lock().leader()?.leader_epoch())
+    }
+
+    /// Whether everything is stored as zstd, whatever producers send (`compression.type=zstd`).
+    pub fn stores_zstd(&self) -> bool {
+        match &self.inner.lock().replica {
+            State::Open(replica) => {
+                let stored_as = replica.log().config().stored_as;
+                matches!(stored_as, StoredAs::Recompressed(Compression::Zstd, _))
+            }
+            State::Offline(_) | State::Closed => false,
         }
     }
 
     /// New settings from the metadata.
     pub fn set_config(&self, config: LogConfig) {
-        if let LogState::Open(log) = &mut self.inner.lock().log {
-            log.set_config(config);
+        if let State::Open(replica) = &mut self.inner.lock().replica {
+            replica.log_mut().set_config(config);
         }
+    }
+
+    /// Begins a new segment at the end: what is there now can go as a whole later.
+    pub fn roll(&self) -> Result<(), Refusal> {
+        Ok(self.inner.lock().replica()?.log_mut().roll_active()?)
     }
 
     /// For the gauges.
     pub fn status(&self) -> PartitionStatus {
         let inner = self.inner.lock();
-        let leader = match &inner.role {
-            Role::Leader(leader) => Some(leader),
-            Role::NotLeader => None,
-        };
+        let leader = inner.leader();
         PartitionStatus {
             leader: leader.is_some(),
-            offline: match &inner.log {
-                LogState::Open(log) => log.offline().is_some(),
-                LogState::Offline(_) => true,
-                LogState::Closed => false,
+            offline: match &inner.replica {
+                State::Open(replica) => replica.log().offline().is_some(),
+                State::Offline(_) => true,
+                State::Closed => false,
             },
-            under_replicated: leader.is_some_and(|leader| leader.is_under_replicated()),
-            min_isr_margin: leader.map(|leader| leader.min_isr_margin()),
+            under_replicated: leader.is_some_and(LeaderState::is_under_replicated),
+            min_isr_margin: leader.map(LeaderState::min_isr_margin),
         }
+    }
+
+    /// Where its log ends; `None` if it cannot be used.
+    pub fn log_end(&self) -> Option<LogEnd> {
+        match &self.inner.lock().replica {
+            State::Open(replica) => replica.log_end(),
+            State::Offline(_) | State::Closed => None,
+        }
+    }
+
+    /// For the gauges of this partition; `None` if its log is not open.
+    pub fn look(&self) -> Option<PartitionLook> {
+        let inner = self.inner.lock();
+        let State::Open(replica) = &inner.replica else {
+            return None;
+        };
+        let log = replica.log();
+        Some(PartitionLook {
+            leader: replica.leader().is_some(),
+            size_bytes: log.size_bytes(),
+            segments: log.segment_count(),
+            log_start_offset: log.log_start_offset(),
+            high_watermark: replica.high_watermark(),
+            log_end_offset: log.log_end_offset(),
+        })
     }
 
     /// Closes the log; later requests are refused. Returns what the checkpoints of a clean stop need.
     pub fn close(&self) -> Result<Option<CheckpointOffsets>, LogError> {
         let mut inner = self.inner.lock();
-        let checkpoint = inner.checkpoint();
-        inner.role = Role::NotLeader;
-        for waiter in inner.fetches.drain() {
-            waiter.wake();
-        }
-        match std::mem::replace(&mut inner.log, LogState::Closed) {
-            LogState::Open(log) => {
-                let recovery_point = log.close()?;
-                Ok(checkpoint.map(|checkpoint| CheckpointOffsets {
+        inner.drain();
+        match std::mem::replace(&mut inner.replica, State::Closed) {
+            State::Open(replica) => {
+                let checkpoint = replica.checkpoint();
+                let recovery_point = replica.into_log().close()?;
+                Ok(Some(CheckpointOffsets {
                     recovery_point,
                     ..checkpoint
                 }))
             }
             // Whatever it was that failed, the next start must look at the log again.
-            LogState::Offline(error) => Err(error),
-            LogState::Closed => Ok(None),
+            State::Offline(error) => Err(error),
+            State::Closed => Ok(None),
         }
     }
-}
-
-/// What the data directory's checkpoints say of a partition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CheckpointOffsets {
-    /// Everything before it was flushed.
-    pub recovery_point: i64,
-    /// The first offset.
-    pub log_start_offset: i64,
-    /// Known to be committed.
-    pub high_watermark: Option<i64>,
 }
 
 impl Inner {
-    fn log(&mut self) -> Result<&mut PartitionLog<FsDir>, Refusal> {
-        match &mut self.log {
-            LogState::Open(log) => Ok(log),
-            LogState::Offline(error) => Err(Refusal::new(ErrorCode::KafkaStorageError, error.to_string())),
-            LogState::Closed => Err(not_leader()),
+    fn replica(&mut self) -> Result<&mut Replica<FsDir>, Refusal> {
+        match &mut self.replica {
+            State::Open(replica) => Ok(replica),
+            State::Offline(error) => Err(Refusal::new(ErrorCode::KafkaStorageError, error.to_string())),
+            State::Closed => Err(ReplicaError::NotLeader.into()),
         }
     }
 
-    /// The leader state, after the checks that every client request undergoes (Kafka's `checkCurrentLeaderEpoch`).
-    fn leader(&self, current_leader_epoch: i32) -> Result<&LeaderState, Refusal> {
-        if let LogState::Offline(error) = &self.log {
-            return Err(Refusal::new(ErrorCode::KafkaStorageError, error.to_string()));
-        }
-        let Role::Leader(leader) = &self.role else {
-            return Err(not_leader());
-        };
-        let ours = leader.leader_epoch().0;
-        match current_leader_epoch {
-            -1 => Ok(leader),
-            theirs if theirs < ours => Err(Refusal::new(
-                ErrorCode::FencedLeaderEpoch,
-                format!("the leader epoch is {ours}, the request believes in {theirs}"),
-            )),
-            theirs if theirs > ours => Err(Refusal::new(
-                ErrorCode::UnknownLeaderEpoch,
-                format!("the request believes in leader epoch {theirs}, this broker knows {ours}"),
-            )),
-            _ => Ok(leader),
+    fn leader(&self) -> Option<&LeaderState> {
+        match &self.replica {
+            State::Open(replica) => replica.leader(),
+            State::Offline(_) | State::Closed => None,
         }
     }
 
-    fn wake_fetches(&mut self) {
-        if self.fetches.is_empty() {
+    /// Wakes those whose offset is committed now.
+    fn wake_committed(&mut self) {
+        if self.fetches.is_empty() && self.writes.is_empty() {
             return;
         }
-        let Role::Leader(leader) = &self.role else {
+        let State::Open(replica) = &self.replica else {
             return;
         };
-        for waiter in self.fetches.reached(leader.high_watermark()) {
+        let high_watermark = replica.high_watermark();
+        for waiter in self.fetches.reached(high_watermark) {
+            waiter.wake();
+        }
+        for waiter in self.writes.reached(high_watermark) {
             waiter.wake();
         }
     }
 
-    fn checkpoint(&self) -> Option<CheckpointOffsets> {
-        let LogState::Open(log) = &self.log else {
-            return None;
-        };
-        Some(CheckpointOffsets {
-            recovery_point: log.recovery_point(),
-            log_start_offset: log.log_start_offset(),
-            high_watermark: match &self.role {
-                Role::Leader(leader) => Some(leader.high_watermark()),
-                Role::NotLeader => None,
-            },
-        })
+    /// Wakes those whose records are gone everywhere.
+    fn wake_deletions(&mut self) {
+        if self.deletions.is_empty() {
+            return;
+        }
+        if let State::Open(replica) = &self.replica
+            && let Ok(Some(low_watermark)) = replica.low_watermark()
+        {
+            for waiter in self.deletions.reached(low_watermark) {
+                waiter.wake();
+            }
+        }
+    }
+
+    /// Wakes the followers that wait for what was appended.
+    fn wake_followers(&mut self) {
+        if self.follower_fetches.is_empty() {
+            return;
+        }
+        if let State::Open(replica) = &self.replica {
+            for waiter in self.follower_fetches.reached(replica.log().log_end_offset()) {
+                waiter.wake();
+            }
+        }
+    }
+
+    /// Wakes everybody: what they wait for does not come here.
+    fn drain(&mut self) {
+        for waiter in self.fetches.drain().into_iter().chain(self.follower_fetches.drain()) {
+            waiter.wake();
+        }
+        for waiter in self.writes.drain().into_iter().chain(self.deletions.drain()) {
+            waiter.wake();
+        }
     }
 }
 
@@ -450,11 +637,4 @@ impl fmt::Debug for PartitionHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PartitionHandle({}-{})", self.topic, self.index)
     }
-}
-
-fn not_leader() -> Refusal {
-    Refusal::new(
-        ErrorCode::NotLeaderOrFollower,
-        "this broker does not lead the partition",
-    )
 }

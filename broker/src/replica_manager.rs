@@ -5,41 +5,41 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
 use broker_log::dir::fs::FsDir;
-use broker_log::{DataDir as LogDir, LastLife, LogConfig, TopicPartition};
+use broker_log::{DataDir as LogDir, LastLife, LogConfig, StoredAs};
 use broker_network::DEFAULT_FRAME_LIMIT;
-use broker_replication::ReplicaView;
-use model::{BrokerId, MetadataImage, PartitionImage, TopicId, TopicImage, TopicName, config};
+use broker_replication::Duty;
+use model::config::{CompressionType, TopicConfig};
+use model::{
+    BrokerEpoch, BrokerId, MetadataImage, PartitionImage, ReplicaReport, TopicId, TopicImage, TopicName, config,
+};
 use parking_lot::Mutex;
+use protocol::batch::{Compression, TimestampType};
+use protocol::compression::Level;
 use protocol::error::ErrorCode;
 
+use crate::disk::Disk;
+use crate::isr_proposals::IsrWanted;
 use crate::metrics::{BrokerMetrics, TopicMetrics};
 use crate::partition::{PartitionHandle, Refusal};
+use crate::replica_fetcher::Following;
+use crate::throttle::{self, Throttles};
 
 mod checkpoints;
 mod deletion;
+mod following;
 mod opening;
 mod retention;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use checkpoints::Flush;
 
 /// Room for a request around the largest batch.
 const FRAME_MARGIN: usize = 1 << 20;
-
-/// Which partitions this broker may lead.
-// METADATA 18: replicated leadership is never resumed from the disk, only after registration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Leading {
-    /// Only those whose only replica it is: nobody knows yet whether the image on disk is the newest.
-    SoleReplica,
-    /// All that the image says.
-    AsRegistered,
-}
 
 /// A topic with partitions on this broker.
 #[derive(Debug)]
@@ -70,14 +70,19 @@ pub struct TopicTable {
 pub struct ReplicaManager {
     local: BrokerId,
     log_dir: LogDir<FsDir>,
+    disk: Disk,
     table: ArcSwap<TopicTable>,
     metrics: BrokerMetrics,
     checkpoints: Mutex<checkpoints::Checkpoints>,
     deletion: Mutex<deletion::Deletions>,
     removed: Mutex<Vec<retention::Removed>>,
     frame_limit: Arc<AtomicUsize>,
-    /// The cluster's settings that the logs were opened with. Its lock serialises changes of the table.
-    cluster_config: Mutex<BTreeMap<String, String>>,
+    isr_wanted: Arc<IsrWanted>,
+    throttles: Throttles,
+    /// A leader has said that its log starts later than one here.
+    log_starts_wanted: AtomicBool,
+    /// The settings that hold here where a topic says nothing, as the logs were opened with. Its lock serialises changes of the table.
+    defaults: Mutex<BTreeMap<String, String>>,
 }
 
 impl TopicTable {
@@ -138,6 +143,7 @@ impl ReplicaManager {
     pub fn new(
         local: BrokerId,
         log_dir: LogDir<FsDir>,
+        disk: Disk,
         left: LastLife,
         metrics: BrokerMetrics,
         frame_limit: Arc<AtomicUsize>,
@@ -145,14 +151,33 @@ impl ReplicaManager {
         Self {
             local,
             log_dir,
+            disk,
             table: ArcSwap::default(),
             metrics,
             checkpoints: Mutex::new(checkpoints::Checkpoints::new(left)),
             deletion: Mutex::default(),
             removed: Mutex::default(),
             frame_limit,
-            cluster_config: Mutex::default(),
+            isr_wanted: Arc::default(),
+            throttles: Throttles::default(),
+            log_starts_wanted: AtomicBool::new(false),
+            defaults: Mutex::default(),
         }
+    }
+
+    /// The disk that the logs are on.
+    pub fn disk(&self) -> &Disk {
+        &self.disk
+    }
+
+    /// How fast replicas that are not in sync are copied.
+    pub fn throttles(&self) -> &Throttles {
+        &self.throttles
+    }
+
+    /// Where partitions say that other in-sync replicas may be wanted.
+    pub fn isr_wanted(&self) -> Arc<IsrWanted> {
+        Arc::clone(&self.isr_wanted)
     }
 
     /// The table of topics: one atomic load, to be used for all requests of a wake-up.
@@ -165,11 +190,13 @@ impl ReplicaManager {
         self.table.load_full()
     }
 
-    /// Makes this broker be what `image` says. The image is on disk already (METADATA 8).
-    pub fn apply(&self, image: &MetadataImage, leading: Leading) {
-        let mut cluster_config = self.cluster_config.lock();
-        let same_defaults = *cluster_config == *image.cluster_config();
-        cluster_config.clone_from(image.cluster_config());
+    /// Makes this broker be what `image` says to the process that registered as `session`; `None` before it has registered.
+    /// The image is on disk already (METADATA 8).
+    pub fn apply(&self, image: &MetadataImage, session: Option<BrokerEpoch>) -> Following {
+        let mut defaults = self.defaults.lock();
+        let effective = image.effective_config(self.local);
+        let same_defaults = *defaults == *effective;
+        defaults.clone_from(&effective);
         let before = self.table.load_full();
         let mut after = TopicTable {
             by_name: before.by_name.clone(),
@@ -180,6 +207,14 @@ impl ReplicaManager {
             after.remove(gone.id);
             self.close_topic(image, gone);
         }
+        for known in before.by_id.values() {
+            if let Some(topic) = image.topic(known.id).filter(|topic| !Arc::ptr_eq(topic, &known.image)) {
+                self.close_left(image, topic, known, session);
+                if !self.is_mine(topic) {
+                    after.remove(known.id);
+                }
+            }
+        }
         let mine: Vec<&Arc<TopicImage>> = image.topics().values().filter(|topic| self.is_mine(topic)).collect();
         let new: Vec<&Arc<TopicImage>> = mine
             .iter()
@@ -189,17 +224,20 @@ impl ReplicaManager {
             })
             .copied()
             .collect();
-        for handle in self.open_topics(image, &before, &new) {
+        for handle in self.open_topics(&effective, &before, &new) {
             after.insert(Arc::new(handle));
         }
+        self.set_throttles(&effective);
+        let mut following = Following::default();
         for topic in mine {
             if let Some(handle) = after.by_id(topic.id) {
-                self.lead_topic(image, topic, handle, leading);
+                self.take_roles(image, &effective, topic, handle, session, &mut following);
             }
         }
         self.table.store(Arc::new(after));
         self.set_frame_limit(image);
         self.count();
+        following
     }
 
     /// Leads nothing any more, until the next [`Self::apply`].
@@ -247,6 +285,34 @@ impl ReplicaManager {
         gauges.offline.set(offline);
     }
 
+    /// What the controller has to be told of the replicas here, as `image` asks for it (METADATA 17).
+    pub fn reports(&self, image: &MetadataImage, session: Option<BrokerEpoch>) -> Vec<ReplicaReport> {
+        let table = self.table.load();
+        let handles = image
+            .topics()
+            .values()
+            .filter_map(|topic| table.by_id(topic.id).map(|handle| (topic, handle)));
+        let each = handles.flat_map(|(topic, handle)| {
+            topic.indexed().filter_map(move |(index, partition)| {
+                let end = handle.partition(index.0)?.log_end();
+                let log = broker_replication::report(self.local, session, image, partition, end)?;
+                Some(ReplicaReport {
+                    topic: topic.id,
+                    partition: index,
+                    leader_epoch: partition.leader_epoch,
+                    log,
+                })
+            })
+        });
+        each.collect()
+    }
+
+    /// Whether partitions with a replica here wait to hear where its log ends.
+    pub fn is_asked(&self, image: &MetadataImage) -> bool {
+        let mut partitions = image.topics().values().flat_map(|topic| &topic.partitions);
+        partitions.any(|partition| partition.awaits_log_ends() && partition.replicas.contains(&self.local))
+    }
+
     fn is_mine(&self, topic: &TopicImage) -> bool {
         topic
             .partitions
@@ -254,48 +320,71 @@ impl ReplicaManager {
             .any(|partition| partition.replicas.contains(&self.local))
     }
 
-    fn lead_topic(&self, image: &MetadataImage, topic: &TopicImage, handle: &TopicHandle, leading: Leading) {
+    // METADATA 18: replicated leadership is never resumed from the disk, only after registration.
+    fn take_roles(
+        &self,
+        image: &MetadataImage,
+        defaults: &BTreeMap<String, String>,
+        topic: &TopicImage,
+        handle: &TopicHandle,
+        session: Option<BrokerEpoch>,
+        following: &mut Following,
+    ) {
+        let throttled = |key: &str| topic.config.get(key).map_or("", String::as_str);
+        let as_leader = throttled("leader.replication.throttled.replicas");
+        let as_follower = throttled("follower.replication.throttled.replicas");
         for (index, partition) in topic.indexed() {
             let Some(opened) = handle.partition(index.0) else {
                 continue;
             };
-            if !self.may_lead(partition, leading) {
-                opened.resign();
-                continue;
-            }
-            let view = ReplicaView {
-                replicas: partition.replicas.clone(),
-                isr: partition.isr.clone(),
-                leader_epoch: partition.leader_epoch,
-                partition_epoch: partition.partition_epoch,
-                min_insync_replicas: image.min_insync_replicas(topic, partition),
-            };
-            let name = TopicPartition {
-                topic: topic.name.clone(),
-                partition: index,
-            };
-            let [_, _, high_watermark] = self.checkpoints.lock().of(&name);
-            if let Err(error) = opened.lead(self.local, &view, high_watermark) {
-                tracing::error!(topic = %topic.name, partition = %index, %error, "leadership cannot begin");
+            let released = opened.throttled.set(
+                throttle::names(as_leader, index, self.local),
+                throttle::names(as_follower, index, self.local) && !partition.isr.contains(&self.local),
+            );
+            match Duty::of(self.local, session, image, topic, partition) {
+                Duty::Lead(view) => match opened.lead(self.local, &view) {
+                    Ok(change) => {
+                        let metrics = &self.metrics.replicas;
+                        metrics.isr_shrinks.inc_by(u64::from(change.shrank));
+                        metrics.isr_expands.inc_by(u64::from(change.expanded));
+                    }
+                    Err(error) => {
+                        tracing::error!(topic = %topic.name, partition = %index, %error, "leadership cannot begin");
+                    }
+                },
+                Duty::Follow { leader, leader_epoch } => {
+                    if !counts_on(partition, self.local) {
+                        self.copy_anew_if_lost(defaults, topic, opened);
+                    }
+                    if opened.follow(leader, leader_epoch) || released {
+                        following.changed.insert(leader);
+                    }
+                    if let Some(epoch) = partition.unclean_epoch {
+                        opened.unclean_election(epoch);
+                    }
+                    let key = (topic.id.as_uuid(), index.0);
+                    let followed = following.followed.entry(leader).or_default();
+                    followed.insert(key, Arc::clone(opened));
+                }
+                Duty::Stand => opened.resign(),
             }
         }
     }
 
-    fn may_lead(&self, partition: &PartitionImage, leading: Leading) -> bool {
-        let sole = partition.replicas == [self.local];
-        match leading {
-            // Nobody else can have been elected, so the lock on the directory is proof enough.
-            Leading::SoleReplica => sole,
-            Leading::AsRegistered => sole || partition.leader == Some(self.local),
-        }
+    fn set_throttles(&self, effective: &BTreeMap<String, String>) {
+        let rate = |key| config::cluster_value(effective, key).and_then(|value| value.parse().ok());
+        let Throttles { leaders, followers } = &self.throttles;
+        leaders.set_rate(rate("leader.replication.throttled.rate").unwrap_or(i64::MAX));
+        followers.set_rate(rate("follower.replication.throttled.rate").unwrap_or(i64::MAX));
     }
 
     fn set_frame_limit(&self, image: &MetadataImage) {
+        let effective = image.effective_config(self.local);
         let largest = image
             .topics()
             .values()
             .filter(|topic| self.is_mine(topic))
-            .map(|topic| image.topic_config(topic).max_message_bytes as usize)
+            .map(|topic| TopicConfig::resolve(&effective, &topic.config).max_message_bytes as usize)
             .max()
             .unwrap_or(0);
         self.frame_limit
@@ -303,20 +392,43 @@ impl ReplicaManager {
     }
 }
 
-/// The settings of a topic's logs.
-fn log_config(image: &MetadataImage, topic: &TopicImage) -> LogConfig {
-    let config = image.topic_config(topic);
+/// Whether the broker may be elected for what its log holds.
+fn counts_on(partition: &PartitionImage, broker: BrokerId) -> bool {
+    let PartitionImage {
+        isr,
+        elr,
+        last_known_elr,
+        ..
+    } = partition;
+    [isr, elr, last_known_elr].iter().any(|set| set.contains(&broker))
+}
+
+/// The settings of a topic's logs, where `defaults` holds what counts on this broker.
+fn log_config(defaults: &BTreeMap<String, String>, topic: &TopicImage) -> LogConfig {
+    let config = TopicConfig::resolve(defaults, &topic.config);
     LogConfig {
         segment_bytes: config.segment_bytes,
         segment_ms: config.segment_ms,
+        segment_jitter_ms: config.segment_jitter_ms,
         index_interval_bytes: config.index_interval_bytes,
         segment_index_bytes: config.segment_index_bytes,
         max_message_bytes: config.max_message_bytes,
+        // What a coordinator writes stays as it wrote it.
+        stored_as: if topic.name.is_internal() {
+            StoredAs::Produced
+        } else {
+            stored_as(config.compression_type)
+        },
+        timestamp_type: if config.log_append_time {
+            TimestampType::LogAppendTime
+        } else {
+            TimestampType::CreateTime
+        },
         timestamp_before_max_ms: config.message_timestamp_before_max_ms,
         timestamp_after_max_ms: config.message_timestamp_after_max_ms,
         flush_messages: config.flush_messages as u64,
         flush_ms: config.flush_ms,
-        // What a group committed long ago may be the newest it has: these topics are compacted, not cut.
+        // What a group committed long ago may be the newest it has: these topics are condensed by their coordinator, not cut.
         retention_ms: if topic.name.is_internal() {
             -1
         } else {
@@ -328,12 +440,25 @@ fn log_config(image: &MetadataImage, topic: &TopicImage) -> LogConfig {
             config.retention_bytes
         },
         file_delete_delay_ms: config.file_delete_delay_ms,
-        producer_id_expiration_ms: producer_id_expiration_ms(image),
+        producer_id_expiration_ms: producer_id_expiration_ms(defaults),
     }
 }
 
-fn producer_id_expiration_ms(image: &MetadataImage) -> i64 {
-    config::cluster_value(image.cluster_config(), "producer.id.expiration.ms")
+fn stored_as(compression: CompressionType) -> StoredAs {
+    let (codec, level) = match compression {
+        CompressionType::Producer => return StoredAs::Produced,
+        CompressionType::Uncompressed => (Compression::None, Level::Default),
+        CompressionType::Gzip(-1) => (Compression::Gzip, Level::Default),
+        CompressionType::Gzip(level) => (Compression::Gzip, Level::At(level)),
+        CompressionType::Snappy => (Compression::Snappy, Level::Default),
+        CompressionType::Lz4 => (Compression::Lz4, Level::Default),
+        CompressionType::Zstd(level) => (Compression::Zstd, Level::At(level)),
+    };
+    StoredAs::Recompressed(codec, level)
+}
+
+fn producer_id_expiration_ms(defaults: &BTreeMap<String, String>) -> i64 {
+    config::cluster_value(defaults, "producer.id.expiration.ms")
         .and_then(|value| value.parse().ok())
         .unwrap_or_else(|| LogConfig::default().producer_id_expiration_ms)
 }

@@ -2,7 +2,6 @@
 
 use std::future::Future;
 
-use broker_groups::GroupSettings;
 use control::{ClusterRef, ControlClient, ControlSettings};
 use model::BrokerId;
 
@@ -26,7 +25,6 @@ pub async fn run(args: RunArgs, stop: impl Future<Output = ()>) -> Result<(), St
         rack: args.rack,
         pod_uid: args.pod_uid,
         lease: args.lease,
-        groups: GroupSettings::default(),
     };
     let connect = move |incarnation| {
         let settings = ControlSettings {

@@ -5,11 +5,11 @@ use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
-use broker_groups::GroupSettings;
 use controller::{Format, Settings};
 use controller_host::entropy::random_bytes;
 use controller_host::{
-    ControllerHandle, ControllerHost, Direct, FileStore, Loopback, SharedToken, Single, serve_control,
+    ControllerHandle, ControllerHost, Direct, Ending, FileStore, HostState, Loopback, SharedToken, Single,
+    advertised_addresses, serve_control,
 };
 use model::{BrokerId, config};
 
@@ -26,7 +26,7 @@ pub(crate) const STORE: &str = "metadata";
 
 /// Runs until `stop` is ready.
 pub async fn run(args: StandaloneArgs, stop: impl Future<Output = ()>) -> Result<(), StartError> {
-    let configs = parse_configs(&args.configs)?;
+    let configs = quick_start(parse_configs(&args.configs)?);
     let opened = Opened::open(&args.broker, ID)?;
     let control = args
         .control
@@ -45,7 +45,7 @@ pub async fn run(args: StandaloneArgs, stop: impl Future<Output = ()>) -> Result
         // METADATA 23: there was a log, so an empty folder is a loss and no beginning.
         settings.format = Format::Refuse;
     }
-    let controller = ControllerHost::spawn(settings, store, Direct);
+    let controller = ControllerHost::spawn(settings, store, Direct, advertised_addresses);
     controller
         .leading()
         .await
@@ -60,13 +60,35 @@ pub async fn run(args: StandaloneArgs, stop: impl Future<Output = ()>) -> Result
         rack: None,
         pod_uid: None,
         lease: None,
-        groups: GroupSettings::standalone(),
     };
     let link = controller.clone();
     let connect = move |_| Ok(Controller::Local(link));
+    let stop = async {
+        tokio::select! {
+            () = stop => {}
+            () = regressed(&controller) => {}
+        }
+    };
     let ended = Box::pin(broker::run(&args.broker, role, opened, connect, stop)).await;
+    if let HostState::Ended(ending @ Ending::Regressed(_)) = &*controller.state().borrow() {
+        return Err(StartError::Controller(ending.to_string()));
+    }
     controller.shutdown().await;
     ended
+}
+
+/// Ready when the folder of the metadata turns out to be older than what the broker knows (METADATA 23).
+async fn regressed(controller: &ControllerHandle) {
+    if !matches!(controller.ended().await, Ending::Regressed(_)) {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Kafka's quick start sets this beside its defaults: nobody waits for a second member of a group.
+fn quick_start(mut configs: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let delay = configs.entry("group.initial.rebalance.delay.ms".to_owned());
+    delay.or_insert_with(|| "0".to_owned());
+    configs
 }
 
 /// `--config key=value`, checked.
@@ -87,13 +109,13 @@ fn parse_configs(given: &[String]) -> Result<BTreeMap<String, String>, StartErro
     Ok(configs)
 }
 
-/// The command line is the whole truth: a setting that is not given any more goes back to its default.
+/// A setting that is not given any more goes back to its default. What a client changed meanwhile counts over both.
 async fn set_configs(controller: &ControllerHandle, configs: BTreeMap<String, String>) -> Result<(), StartError> {
-    if *controller.image().borrow().cluster_config() == configs {
+    if *controller.image().borrow().static_config() == configs {
         return Ok(());
     }
     controller
-        .desired_cluster(configs, 1)
+        .static_config(configs)
         .await
         .map_err(|refusal| StartError::Controller(format!("the settings are refused: {refusal}")))
 }

@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,12 +15,14 @@ use protocol::messages::heartbeat::HeartbeatRequest;
 use protocol::messages::join_group::{JoinGroupRequest, JoinGroupRequestProtocol, JoinGroupResponse};
 use protocol::messages::leave_group::LeaveGroupRequest;
 use protocol::messages::list_groups::ListGroupsRequest;
+use protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic};
 use protocol::messages::offset_commit::{OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use protocol::messages::offset_delete::OffsetDeleteRequest;
-use protocol::messages::offset_fetch::{OffsetFetchRequest, OffsetFetchRequestGroup};
+use protocol::messages::offset_fetch::{OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopics};
 use protocol::messages::sync_group::{SyncGroupRequest, SyncGroupRequestAssignment};
 use protocol::{ErrorCode, Request};
 use support::{Broker, Client, PATIENCE};
+use uuid::Uuid;
 
 const GROUP: &str = "readers";
 
@@ -85,6 +88,9 @@ fn assign(client: &mut Client, joined: &JoinGroupResponse, assignment: &'static 
         generation_id: joined.generation_id,
         member_id: joined.member_id.clone(),
         assignments: members.collect(),
+        // Mandatory since version 5 (KIP-559).
+        protocol_type: Some("consumer".to_owned()),
+        protocol_name: joined.protocol_name.clone(),
         ..SyncGroupRequest::default()
     };
     let synced = client.call(&request, 5);
@@ -109,6 +115,7 @@ fn commit(client: &mut Client, joined: &JoinGroupResponse, topic: &str, offset: 
         member_id: joined.member_id.clone(),
         topics: vec![OffsetCommitRequestTopic {
             name: topic.to_owned(),
+            topic_id: Uuid::nil(),
             partitions: vec![OffsetCommitRequestPartition {
                 committed_offset: offset,
                 committed_metadata: Some("so far".to_owned()),
@@ -131,7 +138,15 @@ fn committed(client: &mut Client) -> Vec<(String, i64, String)> {
         }],
         ..OffsetFetchRequest::default()
     };
-    let group = client.call(&request, 9).groups.remove(0);
+    // A coordinator that has just started says so, and clients come again.
+    let until = Instant::now() + PATIENCE;
+    let group = loop {
+        let group = client.call(&request, 9).groups.remove(0);
+        if group.error_code != ErrorCode::CoordinatorLoadInProgress.code() {
+            break group;
+        }
+        assert!(Instant::now() < until, "the coordinator is not loaded");
+    };
     assert_eq!(group.error_code, 0);
     let each = group.topics.into_iter().map(|topic| {
         let partition = &topic.partitions[0];
@@ -284,6 +299,91 @@ fn in_every_version<R: Request + Default>(client: &mut Client) {
     for version in R::KEY.api().accepted.iter() {
         client.call(&R::default(), version);
     }
+}
+
+#[test]
+fn offsets_are_committed_and_found_by_the_id_of_a_topic_and_not_by_that_of_another() {
+    let temp = tempfile::tempdir().expect("temp");
+    let (broker, mut client) = started(&temp.path().join("data"));
+    let by_id = |ids: &[Uuid]| OffsetFetchRequest {
+        groups: vec![OffsetFetchRequestGroup {
+            group_id: GROUP.to_owned(),
+            topics: Some(
+                ids.iter()
+                    .map(|id| OffsetFetchRequestTopics {
+                        topic_id: *id,
+                        partition_indexes: vec![0],
+                        ..OffsetFetchRequestTopics::default()
+                    })
+                    .collect(),
+            ),
+            ..OffsetFetchRequestGroup::default()
+        }],
+        ..OffsetFetchRequest::default()
+    };
+    let commit = |ids: &[Uuid]| OffsetCommitRequest {
+        group_id: GROUP.to_owned(),
+        topics: ids
+            .iter()
+            .map(|id| OffsetCommitRequestTopic {
+                topic_id: *id,
+                partitions: vec![OffsetCommitRequestPartition {
+                    committed_offset: 7,
+                    ..OffsetCommitRequestPartition::default()
+                }],
+                ..OffsetCommitRequestTopic::default()
+            })
+            .collect(),
+        ..OffsetCommitRequest::default()
+    };
+    client.create("letters", 1, &[]);
+    let asked = MetadataRequest {
+        topics: Some(vec![MetadataRequestTopic {
+            name: Some("letters".to_owned()),
+            ..MetadataRequestTopic::default()
+        }]),
+        ..MetadataRequest::default()
+    };
+    let (topic, nobodys) = (client.call(&asked, 12).topics[0].topic_id, Uuid::from_u128(77));
+
+    let answer = client.call(&commit(&[nobodys, topic]), 10);
+    let errors: BTreeMap<_, _> = answer
+        .topics
+        .iter()
+        .map(|topic| (topic.topic_id, topic.partitions[0].error_code))
+        .collect();
+    assert_eq!(errors, [(nobodys, ErrorCode::UnknownTopicId.code()), (topic, 0)].into());
+
+    let group = client.call(&by_id(&[nobodys, topic]), 10).groups.remove(0);
+    let found: BTreeMap<_, _> = group
+        .topics
+        .iter()
+        .map(|topic| {
+            let partition = &topic.partitions[0];
+            (topic.topic_id, (partition.error_code, partition.committed_offset))
+        })
+        .collect();
+    assert_eq!(
+        found,
+        [(nobodys, (ErrorCode::UnknownTopicId.code(), -1)), (topic, (0, 7))].into()
+    );
+    // By name it is the same offset, and where all are asked for each has its id.
+    assert_eq!(committed(&mut client), [("letters".to_owned(), 7, String::new())]);
+    let everything = OffsetFetchRequest {
+        groups: vec![OffsetFetchRequestGroup {
+            topics: None,
+            ..by_id(&[]).groups.remove(0)
+        }],
+        ..OffsetFetchRequest::default()
+    };
+    let all = client.call(&everything, 10).groups.remove(0).topics;
+    assert_eq!(all.iter().map(|topic| topic.topic_id).collect::<Vec<_>>(), [topic]);
+
+    drop(client);
+    broker.kill();
+    let (_broker, mut client) = started(&temp.path().join("data"));
+    let found = client.call(&by_id(&[topic]), 10).groups.remove(0);
+    assert_eq!(found.topics[0].partitions[0].committed_offset, 7);
 }
 
 #[test]

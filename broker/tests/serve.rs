@@ -257,7 +257,7 @@ fn a_deleted_topic_is_gone_and_its_name_is_free() {
 }
 
 #[test]
-fn what_a_later_version_brings_is_refused_by_name() {
+fn more_replicas_than_brokers_are_refused() {
     let (_temp, _broker, mut client) = started();
     let wanted = CreatableTopic {
         name: "t".to_owned(),
@@ -427,7 +427,7 @@ fn an_unknown_version_of_api_versions_is_answered_in_version_0() {
 fn garbage_costs_its_own_connection_and_nobody_else_notices() {
     let (_temp, broker, mut witness) = started();
     witness.create("t", 1, &[]);
-    let resident = resident_kib(broker.process_id());
+    let resident = broker.resident_kib();
     let metadata_for_2_to_the_31_topics: &[u8] = &[0, 0, 0, 12, 0, 3, 0, 0, 0, 0, 0, 1, 0xff, 0xff, 0x7f, 0xff];
     let garbage: Vec<Vec<u8>> = vec![
         metadata_for_2_to_the_31_topics.to_vec(),
@@ -450,7 +450,7 @@ fn garbage_costs_its_own_connection_and_nobody_else_notices() {
     assert_eq!(witness.produce("t", 0, torn), Err(ErrorCode::CorruptMessage));
     assert!(witness.produce("t", 0, value("good")[..30].to_vec()).is_err());
     assert_eq!(witness.produce("t", 0, value("good")), Ok(0));
-    let grown = resident_kib(broker.process_id()).saturating_sub(resident);
+    let grown = broker.resident_kib().saturating_sub(resident);
     assert!(grown < 4096, "resident memory grew by {grown} KiB");
 }
 
@@ -486,13 +486,4 @@ fn many_clients_at_once_each_find_their_records() {
         expected.iter().collect::<Vec<_>>(),
         "in the order in which they were sent"
     );
-}
-
-fn resident_kib(process: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("reads");
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .expect("has it");
-    line.trim().trim_end_matches(" kB").parse().expect("a number")
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use model::IncarnationId;
+use model::{BrokerId, ImageDocument, IncarnationId, IsrOutcome};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tonic::{Code, Request, Response, Status};
@@ -14,7 +14,8 @@ use crate::cluster::ClusterRef;
 use crate::error::ControlError;
 use crate::guard::StreamGuard;
 use crate::messages::{
-    AdminRequest, Heartbeat, HeartbeatAnswer, ProducerIdBlock, Purged, Registered, Registration, Session, Watch,
+    AdminRequest, AlterPartition, Heartbeat, HeartbeatAnswer, ProducerIdBlock, Purged, Registered, Registration,
+    ReplicaReports, Session, Watch,
 };
 use crate::refusal::{Reason, Refusal};
 use crate::stream::MetadataStream;
@@ -194,6 +195,55 @@ impl ControlClient {
             Duration::from_secs(5),
             Repeat::Harmless,
             async |mut connection, message| connection.report_purged(message).await,
+        )
+        .await?;
+        Ok(())
+    }
+
+    /// Says what there is of replicas (METADATA 17). One try at each address: it is said again.
+    pub async fn report_replicas(&self, reports: &ReplicaReports) -> Result<(), ControlError> {
+        let message = convert::replica_reports_to_proto(&self.shared.settings.cluster, reports);
+        self.call(
+            message,
+            Duration::ZERO,
+            Duration::from_secs(5),
+            Repeat::Harmless,
+            async |mut connection, message| connection.report_replicas(message).await,
+        )
+        .await?;
+        Ok(())
+    }
+
+    /// Proposes in-sync replicas. One try at each address, so that what is asked next is asked of the newest image; who
+    /// gets no answer knows nothing (METADATA 12).
+    pub async fn alter_partition(&self, alter: &AlterPartition) -> Result<Vec<IsrOutcome>, ControlError> {
+        let message = convert::alter_partition_to_proto(&self.shared.settings.cluster, alter);
+        // Harmless: a proposal that was taken is void the second time, by its partition epoch.
+        let answer = self
+            .call(
+                message,
+                Duration::ZERO,
+                Duration::from_secs(5),
+                Repeat::Harmless,
+                async |mut connection, message| connection.alter_partition(message).await,
+            )
+            .await?;
+        Ok(convert::outcomes(answer)?)
+    }
+
+    /// Shows the metadata on this broker's disk to whoever makes the log anew (METADATA 24).
+    pub async fn offer_image(&self, broker_id: BrokerId, image: &ImageDocument) -> Result<(), ControlError> {
+        let message = proto::OfferImageRequest {
+            cluster: Some((&self.shared.settings.cluster).into()),
+            broker_id: broker_id.0,
+            image: image.encode(),
+        };
+        self.call(
+            message,
+            Duration::ZERO,
+            Duration::from_secs(10),
+            Repeat::Harmless,
+            async |mut connection, message| connection.offer_image(message).await,
         )
         .await?;
         Ok(())

@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 
 use model::{
-    BrokerEpoch, BrokerId, ControllerEpoch, Digest, Endpoint, FeatureRange, Frame, FrameError, Lineage, LogIdentity,
-    MetadataImage, MetadataOffset, Nonce, ProducerId, SnapshotError, TopicId,
+    BrokerEpoch, BrokerId, ControllerEpoch, Digest, Endpoint, FeatureRange, Frame, FrameError, IsrMember, IsrOutcome,
+    IsrProposal, LeaderEpoch, Lineage, LogEnd, LogIdentity, MetadataImage, MetadataOffset, Nonce, PartitionEpoch,
+    PartitionIndex, ProducerId, ReplicaReport, ReportedLog, SnapshotError, TopicId,
 };
 use uuid::Uuid;
 
 use crate::cluster::{ClusterRef, ClusterRefError};
 use crate::messages::{
-    AdminRequest, Heartbeat, HeartbeatAnswer, Opening, Position, ProducerIdBlock, Purged, Registered, Registration,
-    Session, Watch,
+    AdminRequest, AlterPartition, Heartbeat, HeartbeatAnswer, Opening, Position, ProducerIdBlock, Purged, Registered,
+    Registration, ReplicaReports, Session, Watch,
 };
 use crate::proto;
 use crate::refusal::{Reason, Refusal};
@@ -495,6 +496,145 @@ impl TryFrom<proto::ReportPurgedRequest> for Purged {
             topic_ids: request.topic_ids.iter().map(topic_id).collect::<Result<_, _>>()?,
         })
     }
+}
+
+pub(crate) fn replica_reports_to_proto(cluster: &ClusterRef, said: &ReplicaReports) -> proto::ReportReplicasRequest {
+    use proto::replica_report::Log;
+    let report = |report: &ReplicaReport| proto::ReplicaReport {
+        topic_id: report.topic.0.as_bytes().to_vec(),
+        partition: report.partition.0,
+        leader_epoch: report.leader_epoch.0,
+        log: Some(match report.log {
+            ReportedLog::Ends(end) => Log::Ends(proto::LogEnd {
+                leader_epoch: end.epoch.0,
+                offset: end.offset,
+            }),
+            ReportedLog::Failed => Log::Failed(true),
+        }),
+    };
+    proto::ReportReplicasRequest {
+        cluster: Some(cluster.into()),
+        broker_id: said.session.broker_id.0,
+        broker_epoch: said.session.broker_epoch.0,
+        reports: said.reports.iter().map(report).collect(),
+    }
+}
+
+impl TryFrom<proto::ReportReplicasRequest> for ReplicaReports {
+    type Error = ContractError;
+
+    fn try_from(request: proto::ReportReplicasRequest) -> Result<Self, ContractError> {
+        Ok(Self {
+            session: session(request.broker_id, request.broker_epoch)?,
+            reports: request.reports.iter().map(replica_report).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+fn replica_report(report: &proto::ReplicaReport) -> Result<ReplicaReport, ContractError> {
+    use proto::replica_report::Log;
+    let log = match &report.log {
+        Some(Log::Ends(end)) if end.leader_epoch < -1 || end.offset < 0 => {
+            return Err(invalid(
+                "reports.ends",
+                format_args!("{} in epoch {}", end.offset, end.leader_epoch),
+            ));
+        }
+        Some(Log::Ends(end)) => ReportedLog::Ends(LogEnd {
+            epoch: LeaderEpoch(end.leader_epoch),
+            offset: end.offset,
+        }),
+        Some(Log::Failed(true)) => ReportedLog::Failed,
+        Some(Log::Failed(false)) => return Err(invalid("reports.failed", false)),
+        None => return Err(ContractError::Missing("reports.log")),
+    };
+    Ok(ReplicaReport {
+        topic: TopicId(uuid("reports.topic_id", &report.topic_id)?),
+        partition: PartitionIndex(report.partition),
+        leader_epoch: LeaderEpoch(report.leader_epoch),
+        log,
+    })
+}
+
+pub(crate) fn alter_partition_to_proto(cluster: &ClusterRef, alter: &AlterPartition) -> proto::AlterPartitionRequest {
+    let member = |member: &IsrMember| proto::IsrMember {
+        broker_id: member.broker.0,
+        broker_epoch: member.epoch.0,
+    };
+    let proposal = |proposal: &IsrProposal| proto::IsrProposal {
+        topic_id: proposal.topic.0.as_bytes().to_vec(),
+        partition: proposal.partition.0,
+        leader_epoch: proposal.leader_epoch.0,
+        partition_epoch: proposal.partition_epoch.0,
+        isr: proposal.isr.iter().map(member).collect(),
+    };
+    proto::AlterPartitionRequest {
+        cluster: Some(cluster.into()),
+        broker_id: alter.session.broker_id.0,
+        broker_epoch: alter.session.broker_epoch.0,
+        proposals: alter.proposals.iter().map(proposal).collect(),
+    }
+}
+
+impl TryFrom<proto::AlterPartitionRequest> for AlterPartition {
+    type Error = ContractError;
+
+    fn try_from(request: proto::AlterPartitionRequest) -> Result<Self, ContractError> {
+        Ok(Self {
+            session: session(request.broker_id, request.broker_epoch)?,
+            proposals: request.proposals.iter().map(isr_proposal).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+fn isr_proposal(proposal: &proto::IsrProposal) -> Result<IsrProposal, ContractError> {
+    Ok(IsrProposal {
+        topic: TopicId(uuid("proposals.topic_id", &proposal.topic_id)?),
+        partition: PartitionIndex(proposal.partition),
+        leader_epoch: LeaderEpoch(proposal.leader_epoch),
+        partition_epoch: PartitionEpoch(proposal.partition_epoch),
+        isr: proposal.isr.iter().map(isr_member).collect::<Result<_, _>>()?,
+    })
+}
+
+fn isr_member(member: &proto::IsrMember) -> Result<IsrMember, ContractError> {
+    Ok(IsrMember {
+        broker: broker_id(member.broker_id)?,
+        epoch: BrokerEpoch(member.broker_epoch),
+    })
+}
+
+/// What became of proposals.
+pub fn outcomes_to_proto(outcomes: Vec<IsrOutcome>) -> proto::AlterPartitionResponse {
+    let outcome = |outcome: IsrOutcome| proto::IsrOutcome {
+        topic_id: outcome.topic.0.as_bytes().to_vec(),
+        partition: outcome.partition.0,
+        error_code: i32::from(outcome.error_code),
+        leader: outcome.leader.map_or(-1, |leader| leader.0),
+        leader_epoch: outcome.leader_epoch.0,
+        partition_epoch: outcome.partition_epoch.0,
+        isr: outcome.isr.iter().map(|id| id.0).collect(),
+    };
+    proto::AlterPartitionResponse {
+        outcomes: outcomes.into_iter().map(outcome).collect(),
+    }
+}
+
+pub(crate) fn outcomes(response: proto::AlterPartitionResponse) -> Result<Vec<IsrOutcome>, ContractError> {
+    response.outcomes.into_iter().map(isr_outcome).collect()
+}
+
+fn isr_outcome(outcome: proto::IsrOutcome) -> Result<IsrOutcome, ContractError> {
+    let code = outcome.error_code;
+    Ok(IsrOutcome {
+        topic: TopicId(uuid("outcomes.topic_id", &outcome.topic_id)?),
+        partition: PartitionIndex(outcome.partition),
+        error_code: i16::try_from(code).map_err(|_| invalid("outcomes.error_code", code))?,
+        leader: (outcome.leader >= 0).then_some(BrokerId(outcome.leader)),
+        leader_epoch: LeaderEpoch(outcome.leader_epoch),
+        partition_epoch: PartitionEpoch(outcome.partition_epoch),
+        isr: outcome.isr.into_iter().map(broker_id).collect::<Result<_, _>>()?,
+    })
 }
 
 #[cfg(test)]

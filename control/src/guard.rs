@@ -81,6 +81,11 @@ impl StreamGuard {
         Ok(Self { path, highest })
     }
 
+    /// The highest start of a stream that was ever admitted.
+    pub fn highest(&self) -> Option<LogIdentity> {
+        self.highest
+    }
+
     /// Admits a stream, or refuses it. When this returns `Ok`, the start is durable, so records may be taken.
     pub fn admit(&mut self, opening: &Opening) -> Result<(), GuardError> {
         let offered = opening.identity;

@@ -16,12 +16,12 @@ mod stream;
 pub use client::jitter::Jitter;
 pub use client::{ControlClient, ControlSettings, SERVER_NAME};
 pub use cluster::{ClusterRef, ClusterRefError};
-pub use convert::{ContractError, frames_to_proto, snapshot_to_proto};
+pub use convert::{ContractError, frames_to_proto, outcomes_to_proto, snapshot_to_proto};
 pub use error::ControlError;
 pub use guard::{GuardError, StreamGuard};
 pub use messages::{
-    AdminRequest, Heartbeat, HeartbeatAnswer, MetadataEvent, Opening, Position, ProducerIdBlock, Purged, Registered,
-    Registration, Session, Watch,
+    AdminRequest, AlterPartition, Heartbeat, HeartbeatAnswer, MetadataEvent, Opening, Position, ProducerIdBlock,
+    Purged, Registered, Registration, ReplicaReports, Session, Watch,
 };
 pub use refusal::{Reason, Refusal};
 pub use stream::MetadataStream;

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use model::{
     BrokerEpoch, BrokerId, ClusterId, ControllerEpoch, Digest, DirectoryId, Endpoint, FeatureRange, Frame,
-    IncarnationId, Lineage, LogIdentity, MetadataImage, MetadataOffset, ProducerId, TopicId,
+    IncarnationId, IsrProposal, Lineage, LogIdentity, MetadataImage, MetadataOffset, ProducerId, ReplicaReport,
+    TopicId,
 };
 
 /// Where in which history a node stands; the controller checks that it is a prefix of the log (METADATA 23).
@@ -178,4 +179,22 @@ pub struct Purged {
     pub session: Session,
     /// The removed topics.
     pub topic_ids: Vec<TopicId>,
+}
+
+/// What there is of replicas whose partitions wait for that word, or whose logs have failed (METADATA 17).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplicaReports {
+    /// Whose replicas.
+    pub session: Session,
+    /// At most one for a partition.
+    pub reports: Vec<ReplicaReport>,
+}
+
+/// The leader of partitions proposes their in-sync replicas.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AlterPartition {
+    /// The leader.
+    pub session: Session,
+    /// At most one for a partition.
+    pub proposals: Vec<IsrProposal>,
 }

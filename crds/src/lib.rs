@@ -27,5 +27,13 @@ pub const TOPIC_FINALIZER: &str = "barnabas.dev/topic";
 pub const ORIGIN_LABEL: &str = "barnabas.dev/origin";
 /// Value of [`ORIGIN_LABEL`] for a topic created by a Kafka client.
 pub const ORIGIN_KAFKA: &str = "kafka";
+/// Label of a controller's Lease: namespace of the operator whose replicas take turns in holding it.
+pub const OPERATOR_LABEL: &str = "barnabas.dev/operator";
+/// Annotation of a Cluster that, while it is `true`, stops the operator from changing anything of it but its Topics and elections.
+pub const PAUSED_ANNOTATION: &str = "barnabas.dev/paused";
+/// Annotation of a Cluster: ids of brokers whose volumes are given up when the metadata log has to be made anew without them.
+pub const WAIVED_ANNOTATION: &str = "barnabas.dev/waived-brokers";
+/// Annotation of a Cluster whose change restarts the brokers one by one.
+pub const RESTARTED_ANNOTATION: &str = "barnabas.dev/restartedAt";
 /// Label of a Topic that the controller made for itself (`__consumer_offsets`).
 pub const INTERNAL_LABEL: &str = "barnabas.dev/internal";

@@ -69,7 +69,11 @@ use serde::{Deserialize, Serialize};
     validation = Rule::new("has(self.topicName) == has(oldSelf.topicName) && (!has(self.topicName) || self.topicName == oldSelf.topicName)")
         .message("topicName cannot be changed"),
     validation = Rule::new("!has(oldSelf.partitions) || (has(self.partitions) && self.partitions >= oldSelf.partitions)")
-        .message("partitions can only grow")
+        .message("partitions can only grow"),
+    validation = Rule::new("!has(self.config) || !('min.insync.replicas' in self.config) || string(self.config['min.insync.replicas']).matches('^[1-9][0-9]{0,3}$')")
+        .message("min.insync.replicas must be a number of at least 1"),
+    validation = Rule::new("!has(self.config) || !has(self.replicationFactor) || !('min.insync.replicas' in self.config) || !string(self.config['min.insync.replicas']).matches('^[1-9][0-9]{0,3}$') || int(self.config['min.insync.replicas']) <= self.replicationFactor")
+        .message("min.insync.replicas cannot be above replicationFactor: the topic could never be written to")
 )]
 pub struct TopicSpec {
     /// The cluster that holds the topic.
@@ -87,13 +91,10 @@ pub struct TopicSpec {
     #[schemars(range(min = 1, max = 10000))]
     pub partitions: Option<i32>,
 
-    /// Replicas of each partition.
+    /// Replicas of each partition; the cluster's `default.replication.factor` if absent when the topic is created: 3 where
+    /// the cluster has three brokers or more. A change moves data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 15))]
-    #[x_kube(
-        validation = Rule::new("self == 1")
-            .message("replicationFactor must be 1: replication is not supported yet")
-    )]
     pub replication_factor: Option<i32>,
 
     /// Configuration by Kafka's names.
@@ -111,7 +112,7 @@ pub struct TopicSpec {
 #[serde(rename_all = "camelCase")]
 pub struct ClusterRef {
     /// Name of the Cluster.
-    #[schemars(length(min = 1, max = 40))]
+    #[schemars(length(min = 1, max = 40), regex(pattern = "^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
 }
 

@@ -12,7 +12,8 @@ source "$HERE/../kubernetes/lib.sh"
 PREFIX=${IMAGE_REGISTRY:-localhost}
 TAG=${IMAGE_TAG:-dev}
 PROFILE=${BARNABAS_PROFILE:-release}
-TRIPLE=x86_64-unknown-linux-gnu
+TRIPLE=$(uname -m)-unknown-linux-gnu
+case $(uname -m) in aarch64) ARCHITECTURE=arm64 ;; *) ARCHITECTURE=amd64 ;; esac
 TARGET=${CARGO_TARGET_DIR:-$REPOSITORY/target}
 OUTPUT=$CACHE/images
 
@@ -43,19 +44,23 @@ compile() {
     --profile "$PROFILE" --target "$TRIPLE" --target-dir "$TARGET" --bins "$@"
 }
 
-pack_broker() { pack_program broker; }
+# Standalone, a broker keeps its data in ./data: a volume of Docker that is mounted there is the user's own.
+pack_broker() { pack_program broker --folder data; }
 pack_operator() { pack_program operator; }
 
 pack_program() {
   # 65532: the number that images without a user list call `nonroot`; it passes Kubernetes' restricted Pod Security Standard.
   # --libraries: a static program has none; a debug build that someone puts into BARNABAS_BIN brings its own.
-  "$HERE/pack.py" --output "$(file_of "$1")" --name "$(name_of "$1")" --user 65532:65532 --libraries --entrypoint "/$1" "${BARNABAS_BIN:-$TARGET/$TRIPLE/$PROFILE}/$1=/$1"
+  local program=$1
+  shift
+  "$HERE/pack.py" --output "$(file_of "$program")" --name "$(name_of "$program")" "$@" --architecture "$ARCHITECTURE" --user 65532:65532 --libraries --entrypoint "/$program" \
+    "${BARNABAS_BIN:-$TARGET/$TRIPLE/$PROFILE}/$program=/$program"
 }
 
 # What a person has in a pod to look around: kcat, and a shell.
 pack_client() {
   debian_packages kcat busybox-static
-  "$HERE/pack.py" --output "$(file_of client)" --name "$(name_of client)" --user 65532:65532 --libraries --entrypoint=/bin/sh --entrypoint=-c \
+  "$HERE/pack.py" --output "$(file_of client)" --name "$(name_of client)" --architecture "$ARCHITECTURE" --user 65532:65532 --libraries --entrypoint=/bin/sh --entrypoint=-c \
     --link bin/sh=busybox --link bin/sleep=busybox --link bin/cat=busybox --link bin/seq=busybox --link bin/wget=busybox --link bin/nslookup=busybox \
     "$(command -v kcat)=/bin/kcat" /bin/busybox=/bin/busybox
 }

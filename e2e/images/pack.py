@@ -23,8 +23,11 @@ def main():
     parser.add_argument("--name", required=True)
     parser.add_argument("--entrypoint", action="append", default=[])
     parser.add_argument("--user", default="0:0", help="user and group that the container runs as")
+    parser.add_argument("--architecture", default="amd64", help="of the files: amd64 or arm64")
+    parser.add_argument("--label", action="append", default=[], metavar="NAME=VALUE", help="add a label")
     parser.add_argument("--libraries", action="store_true", help="add the shared libraries that the files need")
     parser.add_argument("--link", action="append", default=[], metavar="PATH=TARGET", help="add a symbolic link")
+    parser.add_argument("--folder", action="append", default=[], metavar="PATH", help="add an empty folder that the user owns")
     parser.add_argument("files", nargs="+", metavar="FILE=/PATH")
     arguments = parser.parse_args()
 
@@ -34,7 +37,7 @@ def main():
             for library in shared_libraries(source):
                 files.setdefault(library, library)
     links = dict(pair.split("=", 1) for pair in arguments.link)
-    write_image(arguments, layer_of(files, links))
+    write_image(arguments, layer_of(files, links, arguments.folder, arguments.user))
 
 
 def shared_libraries(binary):
@@ -42,13 +45,18 @@ def shared_libraries(binary):
     return re.findall(r"(/\S+) \(0x", listing)
 
 
-def layer_of(files, links):
+def layer_of(files, links, folders, user):
     layer = io.BytesIO()
     with tarfile.open(fileobj=layer, mode="w", format=tarfile.PAX_FORMAT) as tar:
         # A program may want somewhere to write, and no image of one file has it.
         folder = tarfile.TarInfo("tmp")
         folder.type, folder.mode = tarfile.DIRTYPE, 0o1777
         tar.addfile(folder)
+        for path in sorted(folders):
+            owned = tarfile.TarInfo(path.lstrip("/"))
+            owned.type, owned.mode = tarfile.DIRTYPE, 0o755
+            owned.uid, owned.gid = (int(part) for part in user.split(":"))
+            tar.addfile(owned)
         for path in sorted(files):
             entry = tarfile.TarInfo(path.lstrip("/"))
             entry.size, entry.mode = os.path.getsize(files[path]), 0o755
@@ -64,9 +72,14 @@ def layer_of(files, links):
 def write_image(arguments, layer):
     config = json.dumps(
         {
-            "architecture": "amd64",
+            "architecture": arguments.architecture,
             "os": "linux",
-            "config": {"Entrypoint": arguments.entrypoint, "User": arguments.user, "Env": ["PATH=/bin:/"]},
+            "config": {
+                "Entrypoint": arguments.entrypoint,
+                "User": arguments.user,
+                "Env": ["PATH=/bin:/"],
+                "Labels": dict(label.split("=", 1) for label in arguments.label),
+            },
             "rootfs": {"type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(layer).hexdigest()]},
         }
     ).encode()

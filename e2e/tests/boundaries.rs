@@ -47,9 +47,15 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "broker-transactions",
         ],
     ),
+    ("proof", &[]),
     ("e2e", &["protocol"]),
     ("bench", &["protocol"]),
+    ("differential", &["protocol"]),
     ("mail", &[]),
+    (
+        "fuzz",
+        &["model", "protocol", "broker-log", "broker-groups", "broker-network"],
+    ),
 ];
 
 /// Crates whose decisions are functions of their inputs: the simulator runs them as they are.

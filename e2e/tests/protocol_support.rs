@@ -8,7 +8,7 @@ const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/protocol-suppor
 fn document() -> String {
     let mut text = String::from(
         "# What Barnabas speaks of the Kafka protocol\n\n\
-         Generated from the one table, `protocol/src/api.rs`. The ranges are those of Kafka 4.1. An API that is not here is not\n\
+         Generated from the one table, `protocol/src/api.rs`. The ranges are those of Kafka 4.3. An API that is not here is not\n\
          advertised, and a request of it ends its connection, as in Kafka.\n\n\
          | key | API | versions |\n|---|---|---|\n",
     );

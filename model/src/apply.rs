@@ -7,11 +7,11 @@ use crate::broker::BrokerRegistration;
 use crate::ids::{
     BrokerEpoch, BrokerId, ControllerEpoch, MetadataOffset, PartitionIndex, ProducerId, TopicId, TopicName,
 };
-use crate::image::{BARNABAS_VERSION, ConfigScope, KNOWN_LEVELS, MetadataImage, config_digest};
-use crate::partition::{Change, PartitionImage, Restart};
+use crate::image::{BARNABAS_VERSION, ConfigScope, KNOWN_LEVELS, MetadataImage, config_digest, overlaid};
+use crate::partition::{Change, PartitionImage, Restart, effective_min_insync_replicas};
 use crate::record::{
     BrokerRegistered, ClusterFormatted, ConfigSet, ControllerElected, FeatureLevelSet, PartitionChanged,
-    PartitionsAdded, ProducerIdsAllocated, Record, TopicCreated,
+    PartitionsAdded, PreferredLeadersElected, ProducerIdsAllocated, Record, ReplicasFailed, TopicCreated,
 };
 use crate::topic::{Tombstone, TopicImage};
 
@@ -40,7 +40,7 @@ pub enum ApplyError {
         offset: MetadataOffset,
     },
     /// The log was finalized at a level that this build does not know.
-    #[error("barnabas.version {level} is unknown to this version of Barnabas (knows {min} to {max}): upgrade it", min = KNOWN_LEVELS.start(), max = KNOWN_LEVELS.end())]
+    #[error("barnabas.version {level} is unknown to this version of Barnabas (knows {min} to {max}): take one that knows it", min = KNOWN_LEVELS.start(), max = KNOWN_LEVELS.end())]
     UnknownLevel {
         /// The finalized level.
         level: i16,
@@ -110,14 +110,14 @@ impl MetadataImage {
             (Some(_), _) => {}
         }
         match self.features.get(BARNABAS_VERSION).copied() {
-            Some(1) => self.apply_level_1(record, offset),
+            Some(2) => self.apply_level_2(record, offset),
             level => Err(ApplyError::UnknownLevel {
                 level: level.unwrap_or(0),
             }),
         }
     }
 
-    fn apply_level_1(&mut self, record: &Record, offset: MetadataOffset) -> Result<(), ApplyError> {
+    fn apply_level_2(&mut self, record: &Record, offset: MetadataOffset) -> Result<(), ApplyError> {
         match record {
             Record::ClusterFormatted(data) => self.format(data, offset),
             Record::ControllerElected(data) => self.controller_elected(data),
@@ -137,6 +137,8 @@ impl MetadataImage {
             Record::TopicRemoved(data) => self.topic_removed(data.id, offset),
             Record::TopicPurged(data) => self.topic_purged(data.id),
             Record::PartitionChanged(data) => self.partition_changed(data),
+            Record::PreferredLeadersElected(data) => self.preferred_leaders_elected(data),
+            Record::ReplicasFailed(data) => self.replicas_failed(data),
             Record::ProducerIdsAllocated(data) => self.producer_ids_allocated(data),
         }
     }
@@ -250,7 +252,7 @@ impl MetadataImage {
         if let Some(broker) = Arc::make_mut(&mut self.brokers).remove(&id) {
             self.hash.toggle(broker.digest());
         }
-        self.set_config(ConfigScope::Broker(id), &BTreeMap::new());
+        self.set_config(&ConfigScope::Broker(id), &BTreeMap::new());
         Ok(())
     }
 
@@ -356,7 +358,8 @@ impl MetadataImage {
                 .is_none_or(|isr| isr.iter().all(|id| replicas.contains(id)))
             && data
                 .leader
-                .is_none_or(|leader| isr.contains(&leader) && replicas.contains(&leader));
+                .is_none_or(|leader| isr.contains(&leader) && replicas.contains(&leader))
+            && (!data.unclean || data.leader.is_some_and(|leader| *isr == [leader]));
         if !sound {
             return Err(ApplyError::Assignment(data.topic));
         }
@@ -366,9 +369,11 @@ impl MetadataImage {
             replicas: data.replicas.clone(),
             adding: data.adding.clone(),
             removing: data.removing.clone(),
+            unclean: data.unclean,
         };
         let configured = self.configured_min_insync_replicas(&topic.config);
-        let min_isr = configured.min(replicas.len()).max(1);
+        let adding = data.adding.as_ref().unwrap_or(&current.adding);
+        let min_isr = effective_min_insync_replicas(configured, replicas, adding);
         let brokers = Arc::clone(&self.brokers);
         let topic = Arc::make_mut(&mut self.topics)
             .get_mut(&data.topic)
@@ -384,11 +389,44 @@ impl MetadataImage {
         Ok(())
     }
 
+    fn preferred_leaders_elected(&mut self, data: &PreferredLeadersElected) -> Result<(), ApplyError> {
+        let (id, epoch) = (data.id, data.epoch);
+        let known = self.broker(id).filter(|broker| broker.epoch == epoch);
+        if known.ok_or(ApplyError::UnknownBroker { id, epoch })?.is_eligible() {
+            self.each_partition_of(id, |partition, min_isr, _| partition.prefer(id, min_isr));
+        }
+        Ok(())
+    }
+
+    fn replicas_failed(&mut self, data: &ReplicasFailed) -> Result<(), ApplyError> {
+        let (id, epoch) = (data.id, data.epoch);
+        let known = self.broker(id).filter(|broker| broker.epoch == epoch);
+        known.ok_or(ApplyError::UnknownBroker { id, epoch })?;
+        if let Some(unknown) = data.partitions.keys().find(|topic| !self.topics.contains_key(topic)) {
+            return Err(ApplyError::UnknownTopic(*unknown));
+        }
+        self.each_partition_at(
+            |topic| data.partitions.contains_key(&topic.id),
+            |topic, index, partition, min_isr, eligible| {
+                let failed = data
+                    .partitions
+                    .get(&topic)
+                    .is_some_and(|failed| failed.contains(&index));
+                if failed && partition.replicas.contains(&id) {
+                    partition.fail(id, min_isr, eligible);
+                }
+            },
+        );
+        Ok(())
+    }
+
     fn config_set(&mut self, data: &ConfigSet) -> Result<(), ApplyError> {
-        let mut config = match data.scope {
-            ConfigScope::Cluster => (*self.cluster_config).clone(),
-            ConfigScope::Broker(id) => self.broker_configs.get(&id).cloned().unwrap_or_default(),
-            ConfigScope::Topic(id) => self.topics.get(&id).ok_or(ApplyError::UnknownTopic(id))?.config.clone(),
+        let mut config = match &data.scope {
+            ConfigScope::Static => self.configs.fixed.clone(),
+            ConfigScope::Cluster => self.configs.dynamic.clone(),
+            ConfigScope::Broker(id) => self.broker_configs.get(id).cloned().unwrap_or_default(),
+            ConfigScope::Group(group) => self.configs.groups.get(group).cloned().unwrap_or_default(),
+            ConfigScope::Topic(id) => self.topics.get(id).ok_or(ApplyError::UnknownTopic(*id))?.config.clone(),
         };
         for (key, value) in &data.entries {
             match value {
@@ -396,30 +434,47 @@ impl MetadataImage {
                 None => config.remove(key),
             };
         }
-        self.set_config(data.scope, &config);
-        self.recount(data.scope);
+        self.set_config(&data.scope, &config);
+        self.recount(&data.scope);
         Ok(())
     }
 
-    fn set_config(&mut self, scope: ConfigScope, config: &BTreeMap<String, String>) {
+    fn set_config(&mut self, scope: &ConfigScope, config: &BTreeMap<String, String>) {
         match scope {
-            ConfigScope::Cluster => {
-                self.hash.toggle(config_digest(scope, &self.cluster_config));
-                self.cluster_config = Arc::new(config.clone());
+            ConfigScope::Static => {
+                self.hash.toggle(config_digest(scope, &self.configs.fixed));
+                Arc::make_mut(&mut self.configs).fixed.clone_from(config);
                 self.hash.toggle(config_digest(scope, config));
+                self.overlay_config();
+            }
+            ConfigScope::Cluster => {
+                self.hash.toggle(config_digest(scope, &self.configs.dynamic));
+                Arc::make_mut(&mut self.configs).dynamic.clone_from(config);
+                self.hash.toggle(config_digest(scope, config));
+                self.overlay_config();
             }
             ConfigScope::Broker(id) => {
                 let configs = Arc::make_mut(&mut self.broker_configs);
-                if let Some(former) = configs.remove(&id) {
+                if let Some(former) = configs.remove(id) {
                     self.hash.toggle(config_digest(scope, &former));
                 }
                 if !config.is_empty() {
-                    configs.insert(id, config.clone());
+                    configs.insert(*id, config.clone());
+                }
+                self.hash.toggle(config_digest(scope, config));
+            }
+            ConfigScope::Group(group) => {
+                let groups = &mut Arc::make_mut(&mut self.configs).groups;
+                if let Some(former) = groups.remove(group) {
+                    self.hash.toggle(config_digest(scope, &former));
+                }
+                if !config.is_empty() {
+                    groups.insert(group.clone(), config.clone());
                 }
                 self.hash.toggle(config_digest(scope, config));
             }
             ConfigScope::Topic(id) => {
-                if let Some(topic) = Arc::make_mut(&mut self.topics).get_mut(&id) {
+                if let Some(topic) = Arc::make_mut(&mut self.topics).get_mut(id) {
                     let topic = Arc::make_mut(topic);
                     self.hash.toggle(topic.digest());
                     topic.config.clone_from(config);
@@ -429,14 +484,21 @@ impl MetadataImage {
         }
     }
 
+    /// What was changed while the cluster runs counts over the command line.
+    pub(crate) fn overlay_config(&mut self) {
+        self.cluster_config = Arc::new(overlaid(&self.configs.fixed, &self.configs.dynamic));
+    }
+
     /// METADATA 10: `min.insync.replicas` is part of the fold, so a change of it acts here and nowhere else.
-    fn recount(&mut self, scope: ConfigScope) {
+    fn recount(&mut self, scope: &ConfigScope) {
         match scope {
-            ConfigScope::Broker(_) => {}
-            ConfigScope::Cluster => self.each_partition(|_| true, |partition, min_isr, _| partition.recount(min_isr)),
+            ConfigScope::Broker(_) | ConfigScope::Group(_) => {}
+            ConfigScope::Static | ConfigScope::Cluster => {
+                self.each_partition(|_| true, |partition, min_isr, _| partition.recount(min_isr));
+            }
             ConfigScope::Topic(id) => {
                 self.each_partition(
-                    |topic| topic.id == id,
+                    |topic| topic.id == *id,
                     |partition, min_isr, _| partition.recount(min_isr),
                 );
             }
@@ -497,6 +559,16 @@ impl MetadataImage {
         concerns: impl Fn(&TopicImage) -> bool,
         mut change: impl FnMut(&mut PartitionImage, usize, &dyn Fn(BrokerId) -> bool),
     ) {
+        self.each_partition_at(concerns, |_, _, partition, min_isr, eligible| {
+            change(partition, min_isr, eligible);
+        });
+    }
+
+    fn each_partition_at(
+        &mut self,
+        concerns: impl Fn(&TopicImage) -> bool,
+        mut change: impl FnMut(TopicId, PartitionIndex, &mut PartitionImage, usize, &dyn Fn(BrokerId) -> bool),
+    ) {
         let brokers = Arc::clone(&self.brokers);
         let eligible = |id: BrokerId| brokers.get(&id).is_some_and(|broker| broker.is_eligible());
         let concerned: Vec<_> = self
@@ -512,7 +584,8 @@ impl MetadataImage {
             let mut changed = None;
             for (index, before) in topic.indexed() {
                 let mut after = before.clone();
-                change(&mut after, before.effective_min_insync_replicas(configured), &eligible);
+                let min_isr = before.effective_min_insync_replicas(configured);
+                change(id, index, &mut after, min_isr, &eligible);
                 if after != *before {
                     self.hash.toggle(before.digest(id, index));
                     self.hash.toggle(after.digest(id, index));

@@ -2,7 +2,7 @@
 //!
 //! A text file: one line with magic, version and a digest, one line with the highest identity seen, the lines of a
 //! snapshot, then a line per record applied since. Rewriting all of it makes it compact; appending a frame's line is
-//! enough to persist a record. A torn last line was never acted on, so it is dropped.
+//! enough to persist a record. What a crash left of the last append was never acted on, so it is dropped.
 
 use std::fmt::Write as _;
 
@@ -79,8 +79,11 @@ impl ImageDocument {
         line
     }
 
-    /// Reads the file. Also gives how many of its bytes count: a torn last line follows them, to be cut off before
-    /// anything is appended.
+    /// Reads the file. Also gives how many of its bytes count: what follows them is left of an append that was torn, to be
+    /// cut off before anything is appended.
+    ///
+    /// One append may hold several records, and a power loss may keep its later blocks without its earlier ones: then the
+    /// file ends with whole lines behind one that cannot be read. So the first such line ends the file.
     pub fn decode(bytes: &[u8]) -> Result<(Self, usize), DocumentError> {
         let mut lines = Lines { bytes, at: 0 };
         let first = lines.next_line()?.ok_or(DocumentError::Foreign)?;
@@ -115,10 +118,17 @@ impl ImageDocument {
         }
         let seen = serde_json::from_str(seen).map_err(|cause| DocumentError::Corrupt(cause.to_string()))?;
         let mut image = snapshot::decode(&chunks)?;
-        while let Some(line) = lines.next_line()? {
-            image.apply_frame(&Frame::from_line(line)?)?;
+        let mut valid = lines.at;
+        while let Ok(Some(line)) = lines.next_line() {
+            match Frame::from_line(line) {
+                Ok(frame) => image.apply_frame(&frame)?,
+                Err(FrameError::Malformed { .. }) => break,
+                // METADATA 9: of a later version, not damage.
+                Err(unknown) => return Err(unknown.into()),
+            }
+            valid = lines.at;
         }
-        Ok((Self { seen, image }, lines.at))
+        Ok((Self { seen, image }, valid))
     }
 }
 

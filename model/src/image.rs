@@ -12,8 +12,8 @@ use crate::config::TopicConfig;
 use crate::digest::{Digest, Entity};
 use crate::frame::Frame;
 use crate::ids::{
-    BrokerId, ClusterId, ControllerEpoch, Lineage, MetadataOffset, Nonce, PartitionIndex, ProducerId, TopicId,
-    TopicName,
+    BrokerId, ClusterId, ControllerEpoch, GroupName, Lineage, MetadataOffset, Nonce, PartitionIndex, ProducerId,
+    TopicId, TopicName,
 };
 use crate::partition::PartitionImage;
 use crate::record::Record;
@@ -23,7 +23,10 @@ use crate::topic::{Tombstone, TopicImage};
 pub const BARNABAS_VERSION: &str = "barnabas.version";
 
 /// Which `barnabas.version` levels this build can apply.
-pub const KNOWN_LEVELS: std::ops::RangeInclusive<i16> = 1..=1;
+///
+/// Level 1 was that of builds before the first release. It lost records where `min.insync.replicas` was lowered, so nothing
+/// goes on at it: a log of that level is refused in words.
+pub const KNOWN_LEVELS: std::ops::RangeInclusive<i16> = 2..=2;
 
 /// Who writes the log: what a stream of records begins with (METADATA 7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,8 +50,10 @@ impl LogIdentity {
     }
 }
 
+static NOTHING: BTreeMap<String, String> = BTreeMap::new();
+
 /// Whose configuration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum ConfigScope {
     /// Defaults for the whole cluster.
     Cluster,
@@ -56,6 +61,21 @@ pub enum ConfigScope {
     Broker(BrokerId),
     /// One topic.
     Topic(TopicId),
+    /// One consumer group, whether or not it has members.
+    Group(GroupName),
+    /// What the command line says for the whole cluster: weaker than what was changed since.
+    Static,
+}
+
+/// What is set for the whole cluster, by whom, and for its groups.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct ClusterConfigs {
+    /// By the command line.
+    pub(crate) fixed: BTreeMap<String, String>,
+    /// While the cluster runs.
+    pub(crate) dynamic: BTreeMap<String, String>,
+    /// For single consumer groups.
+    pub(crate) groups: BTreeMap<GroupName, BTreeMap<String, String>>,
 }
 
 /// The cluster's metadata after some prefix of the log. Cloning is cheap: the large parts are shared.
@@ -70,6 +90,8 @@ pub struct MetadataImage {
     pub(crate) features: BTreeMap<String, i16>,
     pub(crate) features_offset: MetadataOffset,
     pub(crate) next_producer_id: ProducerId,
+    pub(crate) configs: Arc<ClusterConfigs>,
+    /// As they count together; no entity of its own.
     pub(crate) cluster_config: Arc<BTreeMap<String, String>>,
     pub(crate) broker_configs: Arc<BTreeMap<BrokerId, BTreeMap<String, String>>>,
     pub(crate) brokers: Arc<BTreeMap<BrokerId, Arc<BrokerRegistration>>>,
@@ -101,6 +123,7 @@ impl MetadataImage {
             features: BTreeMap::new(),
             features_offset: MetadataOffset::NONE,
             next_producer_id: ProducerId(0),
+            configs: Arc::default(),
             cluster_config: Arc::default(),
             broker_configs: Arc::default(),
             brokers: Arc::default(),
@@ -255,14 +278,52 @@ impl MetadataImage {
         &self.tombstones
     }
 
-    /// Cluster-wide configuration, by the names that were set.
+    /// Cluster-wide configuration as it counts, by the names that were set.
     pub fn cluster_config(&self) -> &BTreeMap<String, String> {
         &self.cluster_config
+    }
+
+    /// The part of it that was set while the cluster runs.
+    pub fn dynamic_config(&self) -> &BTreeMap<String, String> {
+        &self.configs.dynamic
+    }
+
+    /// The part of it that the command line gives.
+    pub fn static_config(&self) -> &BTreeMap<String, String> {
+        &self.configs.fixed
     }
 
     /// A broker's own configuration.
     pub fn broker_config(&self, id: BrokerId) -> Option<&BTreeMap<String, String>> {
         self.broker_configs.get(&id)
+    }
+
+    /// What single consumer groups have set; none of them is empty.
+    pub fn group_configs(&self) -> &BTreeMap<GroupName, BTreeMap<String, String>> {
+        &self.configs.groups
+    }
+
+    /// What counts on one broker where a topic says nothing: its own configuration over the cluster's.
+    pub fn effective_config(&self, broker: BrokerId) -> Arc<BTreeMap<String, String>> {
+        match self.broker_configs.get(&broker) {
+            Some(own) => Arc::new(overlaid(&self.cluster_config, own)),
+            None => Arc::clone(&self.cluster_config),
+        }
+    }
+
+    /// The configurations that a value is looked up in.
+    pub fn layers<'a>(
+        &'a self,
+        topic: &'a BTreeMap<String, String>,
+        broker: Option<BrokerId>,
+    ) -> crate::config::Layers<'a> {
+        let own = broker.and_then(|id| self.broker_configs.get(&id));
+        crate::config::Layers {
+            topic,
+            broker: own.unwrap_or(&NOTHING),
+            cluster: &self.configs.dynamic,
+            fixed: &self.configs.fixed,
+        }
     }
 
     /// A topic's configuration with cluster defaults filled in (METADATA 10: from the image, never from a local setting).
@@ -298,9 +359,13 @@ impl MetadataImage {
     /// The digest counted anew from every entity: what [`Self::hash`] must equal.
     pub fn recount_hash(&self) -> Digest {
         let mut hash = self.cluster_digest();
-        hash.toggle(config_digest(ConfigScope::Cluster, &self.cluster_config));
+        hash.toggle(config_digest(&ConfigScope::Static, &self.configs.fixed));
+        hash.toggle(config_digest(&ConfigScope::Cluster, &self.configs.dynamic));
         for (id, config) in self.broker_configs.iter() {
-            hash.toggle(config_digest(ConfigScope::Broker(*id), config));
+            hash.toggle(config_digest(&ConfigScope::Broker(*id), config));
+        }
+        for (group, config) in &self.configs.groups {
+            hash.toggle(config_digest(&ConfigScope::Group(group.clone()), config));
         }
         for broker in self.brokers.values() {
             hash.toggle(broker.digest());
@@ -318,8 +383,15 @@ impl MetadataImage {
     }
 }
 
+/// One configuration over another.
+pub(crate) fn overlaid(below: &BTreeMap<String, String>, above: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let mut both = below.clone();
+    both.extend(above.iter().map(|(key, value)| (key.clone(), value.clone())));
+    both
+}
+
 /// The digest of a set of configuration values; an empty set is no entity at all.
-pub(crate) fn config_digest(scope: ConfigScope, config: &BTreeMap<String, String>) -> Digest {
+pub(crate) fn config_digest(scope: &ConfigScope, config: &BTreeMap<String, String>) -> Digest {
     if config.is_empty() {
         return Digest::ZERO;
     }
@@ -327,6 +399,8 @@ pub(crate) fn config_digest(scope: ConfigScope, config: &BTreeMap<String, String
         ConfigScope::Cluster => Entity::new("config of cluster"),
         ConfigScope::Broker(id) => Entity::new("config of broker").number(i64::from(id.0)),
         ConfigScope::Topic(id) => Entity::new("config of topic").bytes(id.0.as_bytes()),
+        ConfigScope::Group(group) => Entity::new("config of group").text(group.as_str()),
+        ConfigScope::Static => Entity::new("config of command line"),
     };
     entity.texts(config.iter()).digest()
 }
@@ -354,7 +428,7 @@ impl PartialEq for MetadataImage {
             && self.features == other.features
             && self.features_offset == other.features_offset
             && self.next_producer_id == other.next_producer_id
-            && self.cluster_config == other.cluster_config
+            && self.configs == other.configs
             && self.broker_configs == other.broker_configs
             && self.brokers == other.brokers
             && self.topics == other.topics

@@ -16,10 +16,13 @@ pub mod election;
 pub mod frame;
 pub mod ids;
 pub mod image;
+pub mod isr;
 pub mod partition;
 #[cfg(test)]
 mod random;
+pub mod rebuild;
 pub mod record;
+pub mod replica_report;
 pub mod snapshot;
 pub mod topic;
 
@@ -30,11 +33,13 @@ pub use digest::Digest;
 pub use document::{DocumentError, ImageDocument};
 pub use frame::{Frame, FrameError};
 pub use ids::{
-    BrokerEpoch, BrokerId, ClusterId, ControllerEpoch, DirectoryId, IdError, IncarnationId, LeaderEpoch, Lineage,
-    MetadataOffset, Nonce, PartitionEpoch, PartitionIndex, ProducerId, TopicId, TopicName, TopicNameError,
+    BrokerEpoch, BrokerId, ClusterId, ControllerEpoch, DirectoryId, GroupName, IdError, IncarnationId, LeaderEpoch,
+    Lineage, MetadataOffset, Nonce, PartitionEpoch, PartitionIndex, ProducerId, TopicId, TopicName, TopicNameError,
 };
 pub use image::{ConfigScope, LogIdentity, MetadataImage};
+pub use isr::{IsrMember, IsrOutcome, IsrProposal};
 pub use partition::PartitionImage;
 pub use record::Record;
+pub use replica_report::{LogEnd, ReplicaReport, ReportedLog};
 pub use snapshot::{SnapshotError, SnapshotHeader};
 pub use topic::{Assignment, Tombstone, TopicImage};

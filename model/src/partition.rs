@@ -22,10 +22,14 @@ pub struct PartitionImage {
     pub isr: Vec<BrokerId>,
     /// Replicas outside the ISR that have all committed records (KIP-966).
     pub elr: Vec<BrokerId>,
-    /// Members of ISR and ELR that restarted without proof that they lost nothing, while nobody better was left.
+    /// Former members of ISR and ELR that may have lost the end of their logs, or fell behind when `min.insync.replicas`
+    /// was lowered. If nobody else is left, their logs are compared (METADATA 17).
     pub last_known_elr: Vec<BrokerId>,
     /// The leader, if there is one.
     pub leader: Option<BrokerId>,
+    /// The epoch of the last leader that was elected although it may lack committed records. What others have of earlier
+    /// epochs beyond its log is given up: only because of it may a replica truncate below its watermark (METADATA 11).
+    pub unclean_epoch: Option<LeaderEpoch>,
     /// Rises with each change of the leader.
     pub leader_epoch: LeaderEpoch,
     /// Rises with each change.
@@ -49,14 +53,41 @@ impl PartitionImage {
             elr: Vec::new(),
             last_known_elr: Vec::new(),
             leader,
+            unclean_epoch: None,
             leader_epoch: LeaderEpoch(0),
             partition_epoch: PartitionEpoch(0),
         }
     }
 
+    /// Whether nobody is left who is known to have everything, so that logs must be compared (METADATA 17).
+    pub fn awaits_log_ends(&self) -> bool {
+        self.leader.is_none() && self.isr.is_empty() && self.elr.is_empty() && !self.last_known_elr.is_empty()
+    }
+
+    /// Whether its leader was elected although it may lack acknowledged records, and leads since then.
+    pub fn may_have_lost_records(&self) -> bool {
+        self.leader.is_some() && self.unclean_epoch == Some(self.leader_epoch)
+    }
+
+    /// Whether anything rests on the log of this broker that rests on it no longer once the log has failed.
+    pub fn relies_on(&self, broker: BrokerId) -> bool {
+        let others = self.replicas.iter().any(|id| *id != broker);
+        self.leader == Some(broker) || (others && (self.isr.contains(&broker) || self.elr.contains(&broker)))
+    }
+
+    /// Whether its replicas are being changed.
+    pub fn is_reassigning(&self) -> bool {
+        !(self.adding.is_empty() && self.removing.is_empty())
+    }
+
+    /// The replicas once its reassignment is done, in order of preference.
+    pub fn target_replicas(&self) -> impl Iterator<Item = BrokerId> {
+        self.replicas.iter().copied().filter(|id| !self.removing.contains(id))
+    }
+
     /// `min.insync.replicas` as it counts for this partition: never more than it has replicas (METADATA 10).
     pub fn effective_min_insync_replicas(&self, configured: usize) -> usize {
-        configured.min(self.replicas.len()).max(1)
+        effective_min_insync_replicas(configured, &self.replicas, &self.adding)
     }
 
     /// Takes a broker out: of the ISR where another member remains, of the leadership always (METADATA 15).
@@ -64,14 +95,12 @@ impl PartitionImage {
     /// `eligible` must already say no for the broker.
     pub(crate) fn leave(&mut self, broker: BrokerId, min_isr: usize, eligible: impl Fn(BrokerId) -> bool) {
         let before = self.clone();
-        if self.isr.len() > 1 && self.isr.contains(&broker) {
-            self.isr.retain(|id| *id != broker);
-        }
-        self.keep_eligible(&before, min_isr);
+        self.leave_isr(broker);
+        self.keep_eligible(&before);
         if self.leader == Some(broker) || self.leader.is_none() {
-            self.elect(min_isr, eligible);
+            self.elect(eligible);
         }
-        self.settle(&before);
+        self.settle(&before, min_isr);
     }
 
     /// A broker asked to leave: it goes where somebody else can lead, and stays where nobody can.
@@ -84,8 +113,7 @@ impl PartitionImage {
     /// A new incarnation of a replica replaces the former one (METADATA 16).
     ///
     /// A `clean` one may have left the ISR and still be in the ELR. One that is not clean is in neither: what it had
-    /// acknowledged may be lost. `volume_lost` says that its directory is another one, so that nothing is left.
-    /// The sole member of ISR and ELR stays if its volume is there: waiting could find no better log (METADATA 17).
+    /// acknowledged may be lost, and others may have it. One whose directory is another has nothing left to compare.
     pub(crate) fn reincarnate(
         &mut self,
         broker: BrokerId,
@@ -94,31 +122,37 @@ impl PartitionImage {
         eligible: impl Fn(BrokerId) -> bool,
     ) {
         let before = self.clone();
-        if self.isr.len() > 1 && self.isr.contains(&broker) {
-            self.isr.retain(|id| *id != broker);
-        }
-        self.keep_eligible(&before, min_isr);
-        let alone = self.isr == [broker] && self.elr.is_empty() && self.last_known_elr.is_empty();
+        self.leave_isr(broker);
+        self.keep_eligible(&before);
         let stays = match restart {
             Restart::Clean => true,
-            Restart::Unclean => alone,
+            // Nobody else could have more.
+            Restart::Unclean => self.replicas == [broker],
             Restart::VolumeLost => false,
         };
         if !stays {
             let was_member = self.isr.contains(&broker) || self.elr.contains(&broker);
             self.isr.retain(|id| *id != broker);
             self.elr.retain(|id| *id != broker);
-            if was_member && !self.last_known_elr.contains(&broker) {
+            if restart == Restart::VolumeLost {
+                self.last_known_elr.retain(|id| *id != broker);
+                if before.isr == [broker] && before.isr.len() >= min_isr && self.elr.is_empty() {
+                    // It has committed records alone that are gone now. No other log can stand for it by itself.
+                    self.last_known_elr.clear();
+                }
+            } else if was_member && !self.last_known_elr.contains(&broker) {
                 self.last_known_elr.push(broker);
-            }
-            if self.isr.len() >= min_isr {
-                self.last_known_elr.clear();
             }
         }
         if self.leader == Some(broker) || self.leader.is_none() {
-            self.elect(min_isr, eligible);
+            self.elect(eligible);
         }
-        self.settle(&before);
+        self.settle(&before, min_isr);
+    }
+
+    /// The log of a replica has failed on a broker that lives: as after an unclean restart, and it leads nothing.
+    pub(crate) fn fail(&mut self, broker: BrokerId, min_isr: usize, eligible: impl Fn(BrokerId) -> bool) {
+        self.reincarnate(broker, Restart::Unclean, min_isr, |id| id != broker && eligible(id));
     }
 
     /// Elects where nobody leads: a broker has become eligible.
@@ -127,8 +161,8 @@ impl PartitionImage {
             return;
         }
         let before = self.clone();
-        self.elect(min_isr, eligible);
-        self.settle(&before);
+        self.elect(eligible);
+        self.settle(&before, min_isr);
     }
 
     /// Applies a `PartitionChanged`. The partition epoch rises even if nothing differs (METADATA 12).
@@ -147,29 +181,46 @@ impl PartitionImage {
         if let Some(removing) = change.removing {
             self.removing = removing;
         }
+        let proposed = change.isr.is_some();
         if let Some(isr) = change.isr {
             self.isr = isr;
         }
-        self.keep_eligible(&before, min_isr);
+        self.keep_eligible(&before);
+        if change.unclean {
+            // Nobody else is known to have what this leader has, so nobody else may follow it by election.
+            self.elr.clear();
+            self.last_known_elr.clear();
+        }
         match change.leader {
             Some(leader) => self.leader = Some(leader),
-            None if self.leader.is_none_or(|leader| !self.isr.contains(&leader)) => self.elect(min_isr, eligible),
+            None if self.leader.is_none_or(|leader| !self.isr.contains(&leader)) => self.elect(eligible),
             None => {}
         }
-        self.settle(&before);
-        if self.partition_epoch == before.partition_epoch {
-            self.partition_epoch = before.partition_epoch.next();
+        if proposed && self.commits_alone(min_isr) {
+            self.last_known_elr.clear();
+            self.elr.clear();
+        }
+        self.settle(&before, min_isr);
+        if change.unclean {
+            self.unclean_epoch = Some(self.leader_epoch);
+        }
+        // METADATA 12: even if nothing differs.
+        self.partition_epoch = before.partition_epoch.next();
+    }
+
+    /// The first replica leads again, if it is in sync.
+    pub(crate) fn prefer(&mut self, broker: BrokerId, min_isr: usize) {
+        if self.replicas.first() == Some(&broker) && self.isr.contains(&broker) && self.leader != Some(broker) {
+            let before = self.clone();
+            self.leader = Some(broker);
+            self.settle(&before, min_isr);
         }
     }
 
-    /// `min.insync.replicas` changed: an ISR that is large enough again needs no ELR.
+    /// `min.insync.replicas` changed: an ISR that is large enough now, and led, needs no ELR from here on.
     pub(crate) fn recount(&mut self, min_isr: usize) {
-        if self.isr.len() >= min_isr && !(self.elr.is_empty() && self.last_known_elr.is_empty()) {
-            let before = self.clone();
-            self.elr.clear();
-            self.last_known_elr.clear();
-            self.settle(&before);
-        }
+        let before = self.clone();
+        self.settle(&before, min_isr);
     }
 
     /// A broker is forgotten: it is out, and nobody waits for it any more.
@@ -179,11 +230,11 @@ impl PartitionImage {
         self.elr.retain(|id| *id != broker);
         self.last_known_elr.retain(|id| *id != broker);
         // One record, one step of the epochs.
-        self.settle(&before);
+        self.settle(&before, min_isr);
     }
 
     pub(crate) fn digest(&self, topic: TopicId, index: PartitionIndex) -> Digest {
-        Entity::new("partition")
+        let entity = Entity::new("partition")
             .bytes(topic.0.as_bytes())
             .number(i64::from(index.0))
             .brokers(&self.replicas)
@@ -194,18 +245,22 @@ impl PartitionImage {
             .brokers(&self.last_known_elr)
             .number(self.leader.map_or(-1, |leader| i64::from(leader.0)))
             .number(i64::from(self.leader_epoch.0))
-            .number(i64::from(self.partition_epoch.0))
-            .digest()
+            .number(i64::from(self.partition_epoch.0));
+        match self.unclean_epoch {
+            Some(epoch) => entity.number(i64::from(epoch.0)).digest(),
+            None => entity.digest(),
+        }
     }
 
-    /// Who left the ISR while it fell below min ISR has all committed records, because the watermark was frozen there:
-    /// it goes to the ELR. An ISR that is large enough needs none (KIP-966).
-    fn keep_eligible(&mut self, before: &Self, min_isr: usize) {
-        if self.isr.len() >= min_isr {
-            self.elr.clear();
-            self.last_known_elr.clear();
-            return;
+    /// Out of the ISR, where another member remains.
+    fn leave_isr(&mut self, broker: BrokerId) {
+        if self.isr.len() > 1 {
+            self.isr.retain(|id| *id != broker);
         }
+    }
+
+    /// Who left the ISR has all committed records until now, so it is eligible until more are committed (see `settle`).
+    fn keep_eligible(&mut self, before: &Self) {
         for id in &before.isr {
             if self.replicas.contains(id) && !self.elr.contains(id) {
                 self.elr.push(*id);
@@ -215,20 +270,41 @@ impl PartitionImage {
         self.last_known_elr.retain(|id| !self.isr.contains(id));
     }
 
-    fn elect(&mut self, min_isr: usize, eligible: impl Fn(BrokerId) -> bool) {
+    fn elect(&mut self, eligible: impl Fn(BrokerId) -> bool) {
         match elect(self, eligible) {
             Elected::FromIsr(id) => self.leader = Some(id),
             Elected::FromElr(id) => {
                 let before = self.clone();
                 self.isr = vec![id];
-                self.keep_eligible(&before, min_isr);
+                self.keep_eligible(&before);
                 self.leader = Some(id);
             }
             Elected::Nobody => self.leader = None,
         }
     }
 
-    fn settle(&mut self, before: &Self) {
+    /// Whether records are committed without anybody outside the ISR: below min ISR the watermark is frozen, and without a
+    /// leader there is none that moves.
+    fn commits_alone(&self, min_isr: usize) -> bool {
+        self.leader.is_some() && self.isr.len() >= min_isr
+    }
+
+    /// The end of every transition: nobody is eligible who may miss what is committed from now on (KIP-966), and the epochs
+    /// move.
+    fn settle(&mut self, before: &Self, min_isr: usize) {
+        if self.commits_alone(min_isr) {
+            if self.leader == before.leader {
+                // The minimum fell below a leader that goes on, and may be dying at this moment: if it comes back without
+                // the end of its log, the others must be asked, for they have everything until here.
+                self.last_known_elr.retain(|id| before.last_known_elr.contains(id));
+                let was_eligible = |id: &&BrokerId| before.elr.contains(id) && !self.last_known_elr.contains(id);
+                let until_here: Vec<_> = self.elr.iter().filter(was_eligible).copied().collect();
+                self.last_known_elr.extend(until_here);
+            } else {
+                self.last_known_elr.clear();
+            }
+            self.elr.clear();
+        }
         let replica_left = before.replicas.iter().any(|id| !self.replicas.contains(id));
         if self.leader != before.leader || replica_left {
             self.leader_epoch = before.leader_epoch.next();
@@ -264,6 +340,13 @@ pub(crate) struct Change {
     pub(crate) replicas: Option<Vec<BrokerId>>,
     pub(crate) adding: Option<Vec<BrokerId>>,
     pub(crate) removing: Option<Vec<BrokerId>>,
+    pub(crate) unclean: bool,
+}
+
+/// Replicas that are only being added do not count: a topic that gets more of them takes writes as it did before.
+pub(crate) fn effective_min_insync_replicas(configured: usize, replicas: &[BrokerId], adding: &[BrokerId]) -> usize {
+    let settled = replicas.iter().filter(|id| !adding.contains(id)).count();
+    configured.min(settled).max(1)
 }
 
 #[cfg(test)]

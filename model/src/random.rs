@@ -31,7 +31,7 @@ pub(crate) fn formatted() -> ClusterFormatted {
     ClusterFormatted {
         cluster_id: ClusterId::from_random([1; 16]),
         lineage: Lineage::from_random([2; 16]),
-        features: BTreeMap::from([(image::BARNABAS_VERSION.to_owned(), 1)]),
+        features: BTreeMap::from([(image::BARNABAS_VERSION.to_owned(), 2)]),
     }
 }
 
@@ -48,7 +48,7 @@ pub(crate) fn registered(id: i32, incarnation: u128, directory: u128, clean: boo
             port: 9092,
         }],
         rack: (id % 2 == 0).then(|| "a".to_owned()),
-        features: BTreeMap::from([(image::BARNABAS_VERSION.to_owned(), FeatureRange { min: 1, max: 1 })]),
+        features: BTreeMap::from([(image::BARNABAS_VERSION.to_owned(), FeatureRange { min: 2, max: 2 })]),
         clean,
     }
 }
@@ -85,7 +85,7 @@ fn record(image: &MetadataImage, (kind, a, b): (u8, u8, u8), number: u128) -> Re
             .copied()
     };
     let topic = nth(a).unwrap_or_default();
-    match kind % 16 {
+    match kind % 19 {
         0 | 1 => registered(id.0, number, u128::from(b % 5 == 0) * number, b % 2 == 0).into(),
         2..=4 => BrokerUnfenced { id, epoch }.into(),
         5 | 6 => BrokerFenced { id, epoch }.into(),
@@ -120,15 +120,36 @@ fn record(image: &MetadataImage, (kind, a, b): (u8, u8, u8), number: u128) -> Re
             } else {
                 "retention.ms"
             };
-            let scope = if b % 3 == 0 {
-                ConfigScope::Cluster
-            } else {
-                ConfigScope::Topic(topic)
+            let scope = match b % 7 {
+                0 => ConfigScope::Cluster,
+                3 => ConfigScope::Static,
+                4 => ConfigScope::Broker(id),
+                5 => ConfigScope::Group(GroupName::new("readers").expect("a name")),
+                _ => ConfigScope::Topic(topic),
             };
             let value = (b % 5 != 0).then(|| (b % 4).to_string());
             ConfigSet {
                 scope,
                 entries: BTreeMap::from([(key.to_owned(), value)]),
+            }
+            .into()
+        }
+        16 => PreferredLeadersElected { id, epoch }.into(),
+        18 => ReplicasFailed {
+            id,
+            epoch,
+            partitions: BTreeMap::from([(topic, [PartitionIndex(i32::from(b % 3))].into())]),
+        }
+        .into(),
+        17 => {
+            let partition = PartitionIndex(i32::from(b % 3));
+            let replicas = image.partition(topic, partition).map(|p| p.replicas.clone());
+            let leader = replicas.unwrap_or_default().get(usize::from(kind % 3)).copied();
+            PartitionChanged {
+                isr: leader.map(|leader| vec![leader]),
+                leader,
+                unclean: true,
+                ..PartitionChanged::of(topic, partition)
             }
             .into()
         }
@@ -157,6 +178,7 @@ fn record(image: &MetadataImage, (kind, a, b): (u8, u8, u8), number: u128) -> Re
                 replicas: None,
                 adding: None,
                 removing: None,
+                unclean: false,
             }
             .into()
         }

@@ -3,7 +3,7 @@
 //! Each kind has a version. A reader that meets a kind or a version that it does not know stops (METADATA 9), and so
 //! does one that meets a field it does not know: nothing is ever skipped.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -87,7 +87,7 @@ records! {
     TopicCreated = 1,
     /// More partitions of a topic.
     PartitionsAdded = 1,
-    /// Configuration of the cluster, a broker or a topic.
+    /// Configuration of the cluster, a broker, a topic or a consumer group.
     ConfigSet = 1,
     /// A topic is gone; a tombstone stays (METADATA 25).
     TopicRemoved = 1,
@@ -95,6 +95,10 @@ records! {
     TopicPurged = 1,
     /// A partition's ISR, leader or replicas.
     PartitionChanged = 1,
+    /// A broker leads again where it is the preferred leader.
+    PreferredLeadersElected = 1,
+    /// Logs of a broker that lives have failed: others lead.
+    ReplicasFailed = 1,
     /// A block of producer ids belongs to a broker.
     ProducerIdsAllocated = 1,
 }
@@ -226,7 +230,7 @@ pub struct PartitionsAdded {
     pub assignment: Assignment,
 }
 
-/// Configuration of the cluster, a broker or a topic.
+/// Configuration of the cluster, a broker, a topic or a consumer group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ConfigSet {
@@ -276,6 +280,48 @@ pub struct PartitionChanged {
     /// Replicas being removed by a reassignment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removing: Option<Vec<BrokerId>>,
+    /// The leader may lack committed records: it is the whole ISR, and what the others have beyond it is given up.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unclean: bool,
+}
+
+impl PartitionChanged {
+    /// A change of nothing but the partition epoch.
+    pub fn of(topic: TopicId, partition: PartitionIndex) -> Self {
+        Self {
+            topic,
+            partition,
+            isr: None,
+            leader: None,
+            replicas: None,
+            adding: None,
+            removing: None,
+            unclean: false,
+        }
+    }
+}
+
+/// A broker leads again, in one record, every partition whose first replica it is and in whose ISR it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PreferredLeadersElected {
+    /// The broker.
+    pub id: BrokerId,
+    /// Its registration.
+    pub epoch: BrokerEpoch,
+}
+
+/// Logs of a broker that lives have failed, in one record whatever their number. It leads none of these partitions, and what
+/// it had acknowledged there may be lost, as after an unclean restart.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReplicasFailed {
+    /// The broker.
+    pub id: BrokerId,
+    /// Its registration.
+    pub epoch: BrokerEpoch,
+    /// The partitions by topic.
+    pub partitions: BTreeMap<TopicId, BTreeSet<PartitionIndex>>,
 }
 
 /// A block of producer ids belongs to a broker: those from the end of the block before up to `next`.

@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::broker::BrokerRegistration;
 use crate::digest::Digest;
-use crate::ids::{BrokerId, ClusterId, LeaderEpoch, MetadataOffset, PartitionEpoch, ProducerId, TopicId, TopicName};
+use crate::ids::{
+    BrokerId, ClusterId, GroupName, LeaderEpoch, MetadataOffset, PartitionEpoch, ProducerId, TopicId, TopicName,
+};
 use crate::image::{LogIdentity, MetadataImage};
 use crate::partition::PartitionImage;
 use crate::topic::{Tombstone, TopicImage};
@@ -72,8 +74,11 @@ pub struct SnapshotHeader {
     pub features_offset: MetadataOffset,
     /// The first producer id in no block.
     pub next_producer_id: ProducerId,
-    /// Cluster-wide configuration.
+    /// Cluster-wide configuration, set while the cluster runs.
     pub cluster_config: BTreeMap<String, String>,
+    /// Cluster-wide configuration of the command line.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub static_config: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -89,6 +94,8 @@ struct Chunk {
     brokers: Vec<BrokerRegistration>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     broker_configs: Vec<(BrokerId, BTreeMap<String, String>)>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    group_configs: Vec<(GroupName, BTreeMap<String, String>)>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     tombstones: Vec<Tombstone>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -121,6 +128,8 @@ struct TopicRow {
     adding: BTreeMap<u32, Vec<BrokerId>>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     removing: BTreeMap<u32, Vec<BrokerId>>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    unclean_epoch: BTreeMap<u32, i32>,
 }
 
 /// The digest over all chunks: what a reference to a snapshot keeps beside their count.
@@ -141,6 +150,11 @@ pub fn encode(image: &MetadataImage) -> Vec<String> {
     for (id, config) in image.broker_configs.iter() {
         writer.add(&(*id, config.clone()), |chunk, row| {
             chunk.broker_configs.push(row.clone());
+        });
+    }
+    for (group, config) in &image.configs.groups {
+        writer.add(&(group.clone(), config.clone()), |chunk, row| {
+            chunk.group_configs.push(row.clone());
         });
     }
     for tombstone in image.tombstones.values() {
@@ -177,6 +191,7 @@ pub fn decode<T: AsRef<str>>(chunks: &[T]) -> Result<MetadataImage, SnapshotErro
         let brokers = Arc::make_mut(&mut image.brokers);
         brokers.extend(chunk.brokers.into_iter().map(|broker| (broker.id, Arc::new(broker))));
         Arc::make_mut(&mut image.broker_configs).extend(chunk.broker_configs);
+        Arc::make_mut(&mut image.configs).groups.extend(chunk.group_configs);
         let tombstones = Arc::make_mut(&mut image.tombstones);
         tombstones.extend(chunk.tombstones.into_iter().map(|tombstone| (tombstone.id, tombstone)));
         for row in chunk.topics {
@@ -205,7 +220,8 @@ impl SnapshotHeader {
             features: image.features.clone(),
             features_offset: image.features_offset,
             next_producer_id: image.next_producer_id,
-            cluster_config: (*image.cluster_config).clone(),
+            cluster_config: image.configs.dynamic.clone(),
+            static_config: image.configs.fixed.clone(),
         }
     }
 
@@ -219,7 +235,10 @@ impl SnapshotHeader {
         image.features = self.features;
         image.features_offset = self.features_offset;
         image.next_producer_id = self.next_producer_id;
-        image.cluster_config = Arc::new(self.cluster_config);
+        let configs = Arc::make_mut(&mut image.configs);
+        configs.fixed = self.static_config;
+        configs.dynamic = self.cluster_config;
+        image.overlay_config();
     }
 }
 
@@ -248,6 +267,11 @@ impl TopicRow {
             last_known_elr: sparse(|p| (!p.last_known_elr.is_empty()).then_some(&p.last_known_elr)),
             adding: sparse(|p| (!p.adding.is_empty()).then_some(&p.adding)),
             removing: sparse(|p| (!p.removing.is_empty()).then_some(&p.removing)),
+            unclean_epoch: partitions
+                .iter()
+                .zip(0u32..)
+                .filter_map(|(partition, at)| Some((at, partition.unclean_epoch?.0)))
+                .collect(),
         }
     }
 
@@ -270,6 +294,7 @@ impl TopicRow {
                     last_known_elr: self.last_known_elr.remove(&at).unwrap_or_default(),
                     adding: self.adding.remove(&at).unwrap_or_default(),
                     removing: self.removing.remove(&at).unwrap_or_default(),
+                    unclean_epoch: self.unclean_epoch.remove(&at).map(LeaderEpoch),
                     replicas,
                     leader: (leader >= 0).then_some(BrokerId(leader)),
                     leader_epoch: LeaderEpoch(leader_epoch),
@@ -385,6 +410,7 @@ impl Chunk {
             header: None,
             brokers: Vec::new(),
             broker_configs: Vec::new(),
+            group_configs: Vec::new(),
             tombstones: Vec::new(),
             topics: Vec::new(),
         }

@@ -42,6 +42,13 @@ impl TopicImage {
         self.partitions.first().map_or(0, |partition| partition.replicas.len())
     }
 
+    /// The same once its reassignment is done.
+    pub fn target_replication_factor(&self) -> usize {
+        self.partitions
+            .first()
+            .map_or(0, |partition| partition.target_replicas().count())
+    }
+
     /// The topic without its partitions: those are entities of their own, so that a change of one is cheap to digest.
     pub(crate) fn digest(&self) -> Digest {
         Entity::new("topic")

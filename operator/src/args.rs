@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 /// The operator of Barnabas: runs clusters of brokers on Kubernetes.
 #[derive(Debug, Parser)]
-#[command(name = "operator", version, about, max_term_width = 110)]
+#[command(name = "operator", version = crate::VERSION, about, max_term_width = 110)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -18,8 +18,8 @@ pub struct Cli {
 pub enum Command {
     /// Run the operator, in a pod or, for development, beside a kubeconfig.
     Run(Box<RunArgs>),
-    /// Print the custom resource definitions as YAML.
-    Crds,
+    /// Print the custom resource definitions as YAML, or apply them.
+    Crds(CrdsArgs),
     /// Stop the operator's Deployment and let every Topic go: what `helm uninstall` runs first, so that no deletion
     /// waits for an operator that is no longer there. Data stays.
     Cleanup(CleanupArgs),
@@ -85,6 +85,18 @@ pub struct RunArgs {
     pub pod_ip: Option<std::net::IpAddr>,
 
     /// What is logged: error, warn, info, debug, trace, or a filter such as `info,operator=debug`.
+    #[arg(long, env = "BARNABAS_LOG", value_name = "FILTER", default_value = "info")]
+    pub log: String,
+}
+
+/// Options of `crds`.
+#[derive(Debug, Clone, Args)]
+pub struct CrdsArgs {
+    /// Make the API server's definitions those of this program, older or newer, instead of printing them.
+    #[arg(long, env = "BARNABAS_CRDS_APPLY")]
+    pub apply: bool,
+
+    /// What is logged.
     #[arg(long, env = "BARNABAS_LOG", value_name = "FILTER", default_value = "info")]
     pub log: String,
 }

@@ -5,6 +5,16 @@ use k8s_openapi::jiff::Timestamp;
 
 /// `Ready`, on every resource.
 pub const READY: &str = "Ready";
+/// It changes towards what is asked (abnormal if true).
+pub const RECONCILING: &str = "Reconciling";
+/// It does not come to what is asked without somebody's help (abnormal if true).
+pub const STALLED: &str = "Stalled";
+/// Whether every partition has all its replicas in sync.
+pub const IN_SYNC: &str = "InSync";
+/// Nothing of it is changed, because somebody asked for that.
+pub const PAUSED: &str = "Paused";
+/// Some leader was elected although it may lack acknowledged records, and leads since then.
+pub const POSSIBLE_LOSS: &str = "PossibleLoss";
 /// The metadata log is missing or older than what is known; nothing is decided.
 pub const METADATA_REGRESSED: &str = "MetadataRegressed";
 
@@ -27,6 +37,38 @@ pub mod reasons {
     pub const REFUSED: &str = "Refused";
     /// Topic: partitions without a leader.
     pub const OFFLINE_PARTITIONS: &str = "OfflinePartitions";
+    /// Nothing is on its way.
+    pub const SETTLED: &str = "Settled";
+    /// Nothing stands in the way.
+    pub const NO_OBSTACLE: &str = "NoObstacle";
+    /// The annotation `barnabas.dev/paused` says so.
+    pub const ASKED: &str = "Asked";
+    /// Every partition has all its replicas in sync.
+    pub const ALL_IN_SYNC: &str = "AllInSync";
+    /// Some partitions have fewer replicas in sync than replicas.
+    pub const UNDER_REPLICATED: &str = "UnderReplicated";
+    /// Some partitions take no writes with acks=all.
+    pub const UNDER_MIN_ISR: &str = "UnderMinIsr";
+    /// Cluster: a leader was elected from what was left.
+    pub const UNCLEAN_LEADER: &str = "UncleanLeader";
+    /// Cluster: what was asked for was written, and is not seen at work yet.
+    pub const APPLYING: &str = "Applying";
+    /// Cluster: brokers restart one by one.
+    pub const ROLLING_UPDATE: &str = "RollingUpdate";
+    /// Cluster: a broker has to restart and may not now.
+    pub const ROLL_PAUSED: &str = "RollPaused";
+    /// Cluster: brokers that were asked for are not there yet.
+    pub const SCALING_UP: &str = "ScalingUp";
+    /// Cluster: brokers that are to go still hold replicas.
+    pub const DRAINING: &str = "Draining";
+    /// Cluster: there cannot be so few brokers.
+    pub const SCALE_DOWN_BLOCKED: &str = "ScaleDownBlocked";
+    /// Cluster: volumes grow.
+    pub const RESIZING_STORAGE: &str = "ResizingStorage";
+    /// Cluster: volumes cannot grow.
+    pub const STORAGE_NOT_EXPANDABLE: &str = "StorageNotExpandable";
+    /// Cluster: a Service has no external address yet.
+    pub const ADDRESS_PENDING: &str = "AddressPending";
     /// Cluster: all brokers are up and every partition has a leader.
     pub const AVAILABLE: &str = "Available";
     /// Cluster: fewer brokers are ready than asked.

@@ -13,6 +13,8 @@ use crate::watches::Watches;
 pub struct Context {
     /// The API server.
     pub client: Client,
+    /// Namespace of the operator itself, which tells releases apart.
+    pub home: String,
     /// The one namespace that is watched; all if none.
     pub namespace: Option<String>,
     /// What is there.

@@ -2,21 +2,21 @@
 
 use std::time::{Duration, Instant};
 
-use crds::{CLUSTER_LABEL, Cluster};
+use crds::{CLUSTER_LABEL, Cluster, OPERATOR_LABEL};
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, OwnerReference};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::PostParams;
-use kube::{Api, Client, Resource as _};
+use kube::{Api, Resource as _};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::context::Context;
 use crate::elector::{Elector, LEASE_DURATION, Record, Step};
 use crate::error::{is_already_exists, is_conflict, sentence};
 use crate::names::ClusterNames;
-use crate::watches::Watches;
 
 /// An answer that takes longer is no answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
@@ -27,28 +27,29 @@ const DISTRUST: Duration = Duration::from_secs(30);
 /// One replica's candidacy for one cluster.
 pub struct Election {
     leases: Api<Lease>,
-    watches: Watches,
+    context: Context,
     names: ClusterNames,
     owner: Option<OwnerReference>,
-    identity: String,
     elector: Elector,
     begun: Instant,
     /// Until then the Lease is read directly: the cache was found to be behind.
     distrust: Option<Duration>,
     /// The Lease as last read or written, whose fields a renewal keeps.
     lease: Option<Lease>,
+    /// The other release that was last told of.
+    told: Option<String>,
 }
 
 impl Election {
     /// A candidacy that has not looked yet.
-    pub fn new(client: Client, watches: Watches, cluster: &Cluster, names: ClusterNames, identity: &str) -> Self {
+    pub fn new(context: &Context, cluster: &Cluster, names: ClusterNames) -> Self {
         Self {
-            leases: Api::namespaced(client, &names.namespace),
-            watches,
+            leases: Api::namespaced(context.client.clone(), &names.namespace),
             owner: cluster.owner_ref(&()),
             names,
-            identity: identity.to_owned(),
-            elector: Elector::new(identity),
+            elector: Elector::new(&context.identity, &context.home),
+            context: context.clone(),
+            told: None,
             begun: Instant::now(),
             distrust: None,
             lease: None,
@@ -59,6 +60,7 @@ impl Election {
     /// `idle` says that nothing is being decided any more.
     pub async fn run(mut self, leads: watch::Sender<bool>, idle: impl Future<Output = ()>, stop: CancellationToken) {
         let mut changes = self
+            .context
             .watches
             .hub
             .subscribe(&self.names, crate::hub::Kind::ControllerLease);
@@ -67,6 +69,7 @@ impl Election {
                 Some(step) => step,
                 None => self.look().await,
             };
+            self.tell_of_others();
             let pause = match step {
                 Step::Take | Step::Renew => self.write(&leads).await,
                 Step::Hold(pause) | Step::Wait(pause) => pause,
@@ -89,6 +92,25 @@ impl Election {
         }
     }
 
+    /// Two releases over one cluster are a mistake that its owner should hear of, once.
+    fn tell_of_others(&mut self) {
+        let other = self.elector.other_release().map(str::to_owned);
+        if other == self.told {
+            return;
+        }
+        if let Some(other) = &other {
+            let here = &self.context.home;
+            warn!(cluster = %self.names.cluster, namespace = %self.names.namespace, other, "another operator decides for the cluster");
+            if let Some(cluster) = self.context.watches.cluster(&self.names) {
+                let note = format!(
+                    "the operator in namespace {other} decides for this cluster, so the one in {here} does not: uninstall one of them, or give each its watchNamespace"
+                );
+                self.context.events.warning(&*cluster, "OtherOperator", "StandBy", note);
+            }
+        }
+        self.told = other;
+    }
+
     /// The cache says when to try; [`Self::write`] succeeds only on what was read.
     async fn look(&mut self) -> Step {
         let name = self.names.controller_lease();
@@ -100,7 +122,8 @@ impl Election {
             };
             lease
         } else {
-            self.watches
+            self.context
+                .watches
                 .lease(&self.names.namespace, &name)
                 .map(|lease| (*lease).clone())
         };
@@ -172,27 +195,27 @@ impl Election {
         let Some(old) = &self.lease else {
             let mut lease = Lease::default();
             lease.metadata.name = Some(name);
-            lease.metadata.labels = Some(self.names.labels());
+            let mut labels = self.names.labels();
+            labels.insert(OPERATOR_LABEL.to_owned(), self.context.home.clone());
+            lease.metadata.labels = Some(labels);
             lease.metadata.owner_references = self.owner.clone().map(|owner| vec![owner]);
             lease.spec = Some(self.spec(None, now));
             return self.leases.create(&PostParams::default(), &lease).await;
         };
         let mut lease = old.clone();
         lease.metadata.managed_fields = None;
-        lease
-            .metadata
-            .labels
-            .get_or_insert_default()
-            .insert(CLUSTER_LABEL.to_owned(), self.names.cluster.clone());
+        let labels = lease.metadata.labels.get_or_insert_default();
+        labels.insert(CLUSTER_LABEL.to_owned(), self.names.cluster.clone());
+        labels.insert(OPERATOR_LABEL.to_owned(), self.context.home.clone());
         lease.spec = Some(self.spec(old.spec.as_ref(), now));
         self.leases.replace(&name, &PostParams::default(), &lease).await
     }
 
     fn spec(&self, old: Option<&LeaseSpec>, now: MicroTime) -> LeaseSpec {
-        let same = old.and_then(|old| old.holder_identity.as_deref()) == Some(self.identity.as_str());
+        let same = old.and_then(|old| old.holder_identity.as_deref()) == Some(self.context.identity.as_str());
         let transitions = old.and_then(|old| old.lease_transitions).unwrap_or(0);
         LeaseSpec {
-            holder_identity: Some(self.identity.clone()),
+            holder_identity: Some(self.context.identity.clone()),
             lease_duration_seconds: Some(LEASE_DURATION.as_secs() as i32),
             acquire_time: if same {
                 old.and_then(|old| old.acquire_time.clone())
@@ -245,6 +268,11 @@ fn record(lease: &Lease) -> Record {
     Record {
         holder: holder.unwrap_or_default(),
         version: lease.metadata.resource_version.clone().unwrap_or_default(),
+        release: lease
+            .metadata
+            .labels
+            .as_ref()
+            .and_then(|labels| labels.get(OPERATOR_LABEL).cloned()),
     }
 }
 

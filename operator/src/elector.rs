@@ -10,6 +10,9 @@ use std::time::Duration;
 pub const LEASE_DURATION: Duration = Duration::from_secs(10);
 /// How often a holder renews.
 pub const RENEW_EVERY: Duration = Duration::from_secs(2);
+/// How long the Lease of another release's replicas is left to them, even when nobody holds it: that release may be restarting, and
+/// a change of release restarts every broker.
+pub const OTHERS_FOR: Duration = Duration::from_mins(5);
 /// A holder that could not renew for this long stops deciding, well before another may begin.
 pub const GIVE_UP_AFTER: Duration = Duration::from_secs(7);
 
@@ -20,6 +23,8 @@ pub struct Record {
     pub holder: String,
     /// Changes with every write. Opaque.
     pub version: String,
+    /// Namespace of the operator whose replicas hold it, if it says so.
+    pub release: Option<String>,
 }
 
 /// What to do next.
@@ -53,6 +58,7 @@ pub enum Lost {
 #[derive(Debug)]
 pub struct Elector {
     identity: String,
+    release: String,
     /// Last record seen and when it was seen to change.
     seen: Option<(Record, Duration)>,
     /// When the last successful write of ours was *begun*, while we hold it.
@@ -60,10 +66,11 @@ pub struct Elector {
 }
 
 impl Elector {
-    /// An elector that holds nothing. `identity` must differ between any two processes.
-    pub fn new(identity: impl Into<String>) -> Self {
+    /// An elector that holds nothing. `identity` must differ between any two processes; `release` is the namespace of the operator.
+    pub fn new(identity: impl Into<String>, release: impl Into<String>) -> Self {
         Self {
             identity: identity.into(),
+            release: release.into(),
             seen: None,
             renewed: None,
         }
@@ -75,12 +82,10 @@ impl Elector {
             .is_some_and(|renewed| now.saturating_sub(renewed) < GIVE_UP_AFTER)
     }
 
-    /// The holder last seen, for hints to brokers.
-    pub fn holder(&self) -> Option<&str> {
-        self.seen
-            .as_ref()
-            .map(|(record, _)| record.holder.as_str())
-            .filter(|holder| !holder.is_empty())
+    /// The other release whose replicas decide, if the Lease says that one does.
+    pub fn other_release(&self) -> Option<&str> {
+        let (record, _) = self.seen.as_ref()?;
+        record.release.as_deref().filter(|release| *release != self.release)
     }
 
     /// A read of the Lease arrived; `None` means that there is none.
@@ -94,16 +99,22 @@ impl Elector {
             _ => now,
         };
         let holder = record.holder.clone();
+        let theirs = record.release.as_ref().is_some_and(|release| *release != self.release);
         self.seen = Some((record, changed));
         if holder == self.identity {
             // A former process of the same pod cannot be alive beside this one.
             return self.next(now).unwrap_or(Step::Renew);
         }
         let silent = now.saturating_sub(changed);
-        let step = if holder.is_empty() || silent >= LEASE_DURATION {
+        let patience = match (theirs, holder.is_empty()) {
+            (true, _) => OTHERS_FOR,
+            (false, true) => Duration::ZERO,
+            (false, false) => LEASE_DURATION,
+        };
+        let step = if silent >= patience {
             Step::Take
         } else {
-            Step::Wait(LEASE_DURATION.saturating_sub(silent).min(RENEW_EVERY))
+            Step::Wait(patience.saturating_sub(silent).min(RENEW_EVERY))
         };
         self.lost_or(holder, step)
     }
@@ -114,6 +125,7 @@ impl Elector {
             Record {
                 holder: self.identity.clone(),
                 version,
+                release: Some(self.release.clone()),
             },
             begun,
         ));
@@ -144,7 +156,8 @@ impl Elector {
     }
 
     /// The version to write over, if a Lease was seen.
-    pub fn version(&self) -> Option<&str> {
+    #[cfg(test)]
+    fn version(&self) -> Option<&str> {
         self.seen.as_ref().map(|(record, _)| record.version.as_str())
     }
 
@@ -165,7 +178,12 @@ mod tests {
         Record {
             holder: holder.to_owned(),
             version: version.to_string(),
+            release: Some("here".to_owned()),
         }
+    }
+
+    fn elector(identity: &str) -> Elector {
+        Elector::new(identity, "here")
     }
 
     fn at(seconds: u64) -> Duration {
@@ -174,13 +192,13 @@ mod tests {
 
     #[test]
     fn a_missing_or_released_lease_is_taken_at_once() {
-        assert_eq!(Elector::new("a").observe(at(0), None), Step::Take);
-        assert_eq!(Elector::new("a").observe(at(0), Some(record("", 7))), Step::Take);
+        assert_eq!(elector("a").observe(at(0), None), Step::Take);
+        assert_eq!(elector("a").observe(at(0), Some(record("", 7))), Step::Take);
     }
 
     #[test]
     fn a_lease_is_taken_only_after_it_has_not_changed_for_its_whole_duration() {
-        let mut elector = Elector::new("a");
+        let mut elector = self::elector("a");
         assert!(matches!(elector.observe(at(100), Some(record("b", 1))), Step::Wait(_)));
         assert!(matches!(elector.observe(at(109), Some(record("b", 1))), Step::Wait(_)));
         assert_eq!(elector.observe(at(110), Some(record("b", 1))), Step::Take);
@@ -188,7 +206,7 @@ mod tests {
 
     #[test]
     fn each_change_starts_the_wait_anew() {
-        let mut elector = Elector::new("a");
+        let mut elector = self::elector("a");
         for second in 0..60 {
             assert!(matches!(
                 elector.observe(at(second), Some(record("b", second as u32 / 9))),
@@ -198,8 +216,31 @@ mod tests {
     }
 
     #[test]
+    fn the_lease_of_another_release_is_left_to_it_even_while_nobody_holds_it() {
+        for holder in ["b", ""] {
+            let theirs = || Record {
+                release: Some("there".to_owned()),
+                ..record(holder, 1)
+            };
+            let mut elector = elector("a");
+            assert!(matches!(elector.observe(at(100), Some(theirs())), Step::Wait(_)));
+            assert_eq!(elector.other_release(), Some("there"));
+            assert!(matches!(elector.observe(at(399), Some(theirs())), Step::Wait(_)));
+            assert_eq!(elector.observe(at(400), Some(theirs())), Step::Take);
+            elector.written(at(400), "2".to_owned());
+            assert_eq!(elector.other_release(), None);
+        }
+        // One from before Leases said whose they are.
+        let nobodys = Record {
+            release: None,
+            ..record("", 1)
+        };
+        assert_eq!(elector("a").observe(at(0), Some(nobodys)), Step::Take);
+    }
+
+    #[test]
     fn a_holder_renews_in_time_and_gives_up_before_another_may_begin() {
-        let mut elector = Elector::new("a");
+        let mut elector = self::elector("a");
         elector.written(at(0), "1".to_owned());
         assert!(matches!(elector.next(at(1)), Some(Step::Hold(_))));
         assert_eq!(elector.next(at(2)), Some(Step::Renew));
@@ -211,7 +252,7 @@ mod tests {
 
     #[test]
     fn a_holder_that_reads_another_name_stops() {
-        let mut elector = Elector::new("a");
+        let mut elector = self::elector("a");
         elector.written(at(0), "1".to_owned());
         let step = elector.observe(at(1), Some(record("b", 2)));
         assert_eq!(step, Step::StepDown(Lost::Taken { by: "b".to_owned() }));
@@ -220,7 +261,7 @@ mod tests {
 
     #[test]
     fn a_paused_holder_does_not_hold_when_it_wakes() {
-        let mut elector = Elector::new("a");
+        let mut elector = self::elector("a");
         elector.written(at(0), "1".to_owned());
         assert!(!elector.holds(at(3600)));
         assert_eq!(elector.failed(at(3600)), Step::StepDown(Lost::Silent));
@@ -228,7 +269,7 @@ mod tests {
 
     #[test]
     fn a_lease_that_somebody_deleted_ends_the_reign() {
-        let mut elector = Elector::new("a");
+        let mut elector = self::elector("a");
         elector.written(at(0), "1".to_owned());
         assert!(matches!(elector.observe(at(1), None), Step::StepDown(_)));
         assert_eq!(elector.observe(at(1), None), Step::Take);
@@ -242,7 +283,7 @@ mod tests {
             let mut now = Duration::ZERO;
             let mut lease: Option<Record> = None;
             let mut version = 0u32;
-            let mut electors = [Elector::new("a"), Elector::new("b")];
+            let mut electors = [elector("a"), elector("b")];
             for (who, pause, fate) in script {
                 now += Duration::from_millis(pause);
                 let elector = &mut electors[who];
@@ -256,7 +297,7 @@ mod tests {
                         let stored = lease.as_ref().map(|record| record.version.clone());
                         if expected == stored {
                             version += 1;
-                            lease = Some(Record { holder: elector.identity.clone(), version: version.to_string() });
+                            lease = Some(Record { holder: elector.identity.clone(), ..record("", version) });
                             // fate 2: the write lands and its answer is lost.
                             if fate != 2 {
                                 elector.written(now, version.to_string());

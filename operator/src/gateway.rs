@@ -1,6 +1,9 @@
 //! The way of an admin request from a Kafka client: a topic is written as a Topic resource first and then takes
 //! the way of every Topic, so that there is one truth and nothing to synchronise.
 
+mod change;
+mod ownership;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
@@ -45,6 +48,13 @@ impl Gateway {
         Api::namespaced(self.context.client.clone(), &self.names.namespace)
     }
 
+    /// What the object of a topic may be called: the topic's own name if that is legal, else or if it is taken one with a
+    /// hash.
+    fn object_names(&self, topic: &str) -> [String; 2] {
+        let cluster = &self.names.cluster;
+        [topic_object(cluster, topic), hashed_topic_object(cluster, topic)]
+    }
+
     async fn create(&self, forwarded: Forwarded) -> Result<Bytes, Refusal> {
         let Forwarded { request, controller } = forwarded;
         let image = controller.image().borrow().clone();
@@ -68,12 +78,12 @@ impl Gateway {
         new: &NewTopic,
         principal: &str,
     ) -> Result<TopicId, TopicError> {
-        let resource = self.write(new).await?;
+        let resource = self.write(new, asked_factor(planned)).await?;
         info!(topic = %new.name, object = %resource.name_any(), principal, "a Kafka client created a topic");
         let desired = DesiredTopic {
             name: new.name.clone(),
             partitions: i32::try_from(new.assignment.partition_count()).ok(),
-            replication_factor: None,
+            replication_factor: asked_factor(planned),
             assignment: planned.assignment.clone(),
             config: new.config.clone(),
             patience: Some(PATIENCE),
@@ -93,15 +103,14 @@ impl Gateway {
     }
 
     /// The resource, under the topic's own name or, if that is illegal or taken, one with a hash.
-    async fn write(&self, new: &NewTopic) -> Result<Topic, TopicError> {
-        let own = topic_object(&self.names.cluster, new.name.as_str());
-        let hashed = hashed_topic_object(&self.names.cluster, new.name.as_str());
+    async fn write(&self, new: &NewTopic, factor: Option<i16>) -> Result<Topic, TopicError> {
+        let [own, hashed] = self.object_names(new.name.as_str());
         let post = PostParams {
             field_manager: Some(KAFKA_API_MANAGER.to_owned()),
             ..PostParams::default()
         };
         for object in [&own, &hashed] {
-            match self.topics().create(&post, &self.resource(object, new)).await {
+            match self.topics().create(&post, &self.resource(object, new, factor)).await {
                 Ok(topic) => return Ok(topic),
                 Err(error) if is_already_exists(&error) => {}
                 Err(error) => return Err(unavailable(&error)),
@@ -124,7 +133,7 @@ impl Gateway {
         ))
     }
 
-    fn resource(&self, object: &str, new: &NewTopic) -> Topic {
+    fn resource(&self, object: &str, new: &NewTopic, factor: Option<i16>) -> Topic {
         let internal = INTERNAL.contains(&new.name.as_str());
         let config = new
             .config
@@ -138,7 +147,7 @@ impl Gateway {
                 },
                 topic_name: (object != new.name.as_str()).then(|| new.name.to_string()),
                 partitions: i32::try_from(new.assignment.partition_count()).ok(),
-                replication_factor: None,
+                replication_factor: factor.map(i32::from),
                 config: config.collect(),
                 deletion_policy: if internal {
                     DeletionPolicy::Retain
@@ -179,11 +188,8 @@ impl Gateway {
         name: &TopicName,
         principal: &str,
     ) -> Result<(), TopicError> {
-        let owner = self.context.watches.topics_of(&self.names).into_iter().find(|topic| {
-            let known = topic.status.as_ref().and_then(|status| status.topic_id.as_deref());
-            topic.topic_name() == name.as_str() && known.is_none_or(|known| known == id.to_string())
-        });
-        let owner = may_delete(owner.as_deref(), name)?;
+        let owner = self.resource_of(id, name.as_str()).await?;
+        let owner = may_delete(owner.as_ref(), name)?;
         self.delete_resource(owner).await.map_err(|error| unavailable(&error))?;
         info!(topic = %name, topic_id = %id, principal, "a Kafka client deleted a topic");
         // The reconciler comes to the same decision; whoever is first appends, the other finds nothing to do.
@@ -191,6 +197,23 @@ impl Gateway {
             .deleted_topic(id)
             .await
             .map_err(|refusal| refused(ErrorCode::RequestTimedOut, refusal.to_string()))
+    }
+
+    /// The Topic that describes a topic, if there is one.
+    async fn resource_of(&self, id: TopicId, name: &str) -> Result<Option<Topic>, TopicError> {
+        let topics = self.context.watches.topics_of(&self.names);
+        if let Some(known) = topics.iter().find(|topic| self.describes(topic, id, name)) {
+            return Ok(Some(Topic::clone(known)));
+        }
+        // One that was made a moment ago may not have been seen yet.
+        for object in self.object_names(name) {
+            let there = self.topics().get_opt(&object).await;
+            let there = there.map_err(|error| unavailable(&error))?;
+            if let Some(there) = there.filter(|there| self.describes(there, id, name)) {
+                return Ok(Some(there));
+            }
+        }
+        Ok(None)
     }
 
     async fn delete_resource(&self, topic: &Topic) -> Result<(), kube::Error> {
@@ -214,6 +237,10 @@ impl TopicGateway for Gateway {
         match api.map(|api| api.key) {
             Some(ApiKey::CreateTopics) => Box::pin(self.create(forwarded)),
             Some(ApiKey::DeleteTopics) => Box::pin(self.delete(forwarded)),
+            Some(ApiKey::CreatePartitions) => Box::pin(self.grow(forwarded)),
+            Some(api @ (ApiKey::AlterConfigs | ApiKey::IncrementalAlterConfigs)) => {
+                Box::pin(self.alter(forwarded, api))
+            }
             _ => Box::pin(async move { forwarded.controller.admin(forwarded.request).await }),
         }
     }
@@ -244,6 +271,11 @@ fn refused(code: ErrorCode, message: impl Into<String>) -> TopicError {
         code,
         message: message.into(),
     }
+}
+
+/// The replication factor for the resource: absent where the client left it to the cluster, or assigned replicas itself.
+fn asked_factor(planned: &PlannedTopic) -> Option<i16> {
+    (planned.replication_factor > 0).then_some(planned.replication_factor)
 }
 
 fn invalid(refusal: &controller::Refusal) -> Refusal {

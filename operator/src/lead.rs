@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use control::ClusterRef;
 use controller::{Format, Settings, StepDown, Witnesses};
-use controller_host::{ControllerHandle, ControllerHost, Ending, entropy::random_bytes};
+use controller_host::{ControllerHandle, ControllerHost, Ending, StoreError, entropy::random_bytes};
 use crds::{Cluster, MetadataLog};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -24,6 +24,7 @@ use crate::error::OperatorError;
 use crate::gateway::Gateway;
 use crate::liveness;
 use crate::names::ClusterNames;
+use crate::rebuild;
 use crate::store::KubernetesStore;
 use crate::topic;
 
@@ -44,13 +45,7 @@ pub async fn stand(context: Context, cluster: Arc<Cluster>, names: ClusterNames,
     tokio::time::sleep(YIELD.saturating_mul(context.seats.count())).await;
     while !stop.is_cancelled() {
         let (leads, elected) = watch::channel(false);
-        let election = Election::new(
-            context.client.clone(),
-            context.watches.clone(),
-            &cluster,
-            names.clone(),
-            &context.identity,
-        );
+        let election = Election::new(&context, &cluster, names.clone());
         let term = stop.child_token();
         let leader = tokio::spawn(lead_while_elected(
             context.clone(),
@@ -83,17 +78,36 @@ async fn lead_while_elected(
         context.metrics.leads.with_label_values(&labels).set(1);
         let result = reign(&context, &names, over).await;
         context.metrics.leads.with_label_values(&labels).set(0);
-        let Err(error) = result else { continue };
+        let Err(error) = result else {
+            // The Cluster is gone, or the reign is over: the watch or the Lease says so next.
+            pause(&elected, &term).await;
+            continue;
+        };
         warn!(namespace = %names.namespace, cluster = %names.cluster, %error, "cannot lead the cluster");
         if let OperatorError::Regressed(reason) | OperatorError::Unreadable(reason) = &error {
             cluster::report_regressed(&context, &names, reason).await;
+        }
+        if let OperatorError::Regressed(reason) = &error {
+            tokio::select! {
+                made = rebuild::make_anew(&context, &names, reason) => match made {
+                    Ok(()) => continue,
+                    Err(error) => warn!(cluster = %names.cluster, %error, "the metadata log could not be made anew yet"),
+                },
+                () = self::over(elected.clone(), term.clone()) => {}
+            }
         }
         if matches!(error, OperatorError::Unreadable(_)) {
             term.cancel();
             return;
         }
-        tokio::time::sleep(RETRY).await;
+        pause(&elected, &term).await;
     }
+}
+
+/// Waits before the next try to lead, unless there is none.
+async fn pause(elected: &watch::Receiver<bool>, term: &CancellationToken) {
+    // Either end of the wait is as good.
+    drop(tokio::time::timeout(RETRY, over(elected.clone(), term.clone())).await);
 }
 
 async fn over(mut elected: watch::Receiver<bool>, stop: CancellationToken) {
@@ -111,6 +125,10 @@ async fn reign(context: &Context, names: &ClusterNames, mut over: BoxFuture<'_, 
     };
     let store = KubernetesStore::new(context.client.clone(), names.clone(), context.metrics.clone());
     store.delete_with_cluster(cluster::goes_with_cluster(&cluster));
+    // METADATA 23: what was found once holds until the log was made anew or put back, however often the controller changes.
+    if let Some(what) = store.regressed().await.map_err(|error| unreadable(&error))? {
+        return Err(OperatorError::Regressed(what));
+    }
 
     let settings = Settings {
         format: format(context, names, &cluster).await?,
@@ -123,12 +141,15 @@ async fn reign(context: &Context, names: &ClusterNames, mut over: BoxFuture<'_, 
         )
     };
     let gateway = Gateway::new(context.clone(), names.clone());
-    let handle = ControllerHost::spawn(settings, store.clone(), gateway);
+    let handle = ControllerHost::spawn(settings, store.clone(), gateway, liveness::addresses(context, names));
 
     let result = tokio::select! {
         result = rule(context, names, &cluster, &handle, &store) => result,
         () = &mut over => Ok(()),
     };
+    if let Err(OperatorError::Regressed(what)) = &result {
+        store.mark_regressed(what).await.map_err(|error| unreadable(&error))?;
+    }
     if let Ok(cluster) = ClusterRef::new(&names.namespace, &names.cluster) {
         context.seats.leave(&cluster);
     }
@@ -195,9 +216,13 @@ fn missing(names: &ClusterNames, evidence: &str) -> OperatorError {
     ))
 }
 
+fn unreadable(error: &StoreError) -> OperatorError {
+    OperatorError::Controller(error.to_string())
+}
+
 fn ended(ending: Ending) -> OperatorError {
     match ending {
-        Ending::SteppedDown(StepDown::Missing) => OperatorError::Regressed(ending.to_string()),
+        Ending::SteppedDown(StepDown::Missing) | Ending::Regressed(_) => OperatorError::Regressed(ending.to_string()),
         Ending::SteppedDown(StepDown::Unusable(_)) => OperatorError::Unreadable(ending.to_string()),
         other => OperatorError::Controller(other.to_string()),
     }

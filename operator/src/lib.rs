@@ -13,6 +13,7 @@ pub mod cluster;
 mod collector;
 pub mod conditions;
 pub mod context;
+pub mod definitions;
 pub mod election;
 pub mod elector;
 pub mod error;
@@ -26,6 +27,7 @@ mod liveness;
 pub mod metrics;
 pub mod names;
 pub mod plan;
+mod rebuild;
 pub mod run;
 pub mod seats;
 pub mod store;
@@ -33,6 +35,12 @@ mod topic;
 pub mod watches;
 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+/// The release that this program is: the packages' version, unless the build says another (`BARNABAS_VERSION`).
+pub const VERSION: &str = match option_env!("BARNABAS_VERSION") {
+    Some(version) => version,
+    None => env!("CARGO_PKG_VERSION"),
+};
 
 /// The text of a configuration value that may have been written as a number.
 pub(crate) fn config_value(value: &IntOrString) -> String {

@@ -3,14 +3,30 @@
 use std::collections::HashMap;
 
 use controller::Proof;
-use controller_host::ControllerHandle;
+use controller_host::{ControllerHandle, ProbeAddress};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
 use model::{BrokerId, BrokerRegistration, IncarnationId};
 
 use crate::context::Context;
 use crate::hub::Kind;
-use crate::names::ClusterNames;
+use crate::names::{ClusterNames, METRICS_PORT};
+
+/// Where a registered process can be looked for: at the IP of the pod that registered, at the port that it opens first and
+/// closes last. A pod of another uid is another process, whose refusals say nothing.
+// METADATA 20.
+pub(crate) fn addresses(
+    context: &Context,
+    names: &ClusterNames,
+) -> impl Fn(&BrokerRegistration) -> Vec<ProbeAddress> + Send + use<> {
+    let (context, names) = (context.clone(), names.clone());
+    move |broker| {
+        let pod = context.watches.pod(&names, broker.id.0);
+        let pod = pod.filter(|pod| pod.metadata.uid.is_some() && pod.metadata.uid == broker.pod_uid);
+        let ip = pod.and_then(|pod| pod.status.as_ref()?.pod_ip.clone());
+        ip.map(|ip| (ip, METRICS_PORT)).into_iter().collect()
+    }
+}
 
 /// Tells the controller of every change of a broker's Lease and of every container that ended.
 pub(crate) async fn witness(context: &Context, names: &ClusterNames, handle: &ControllerHandle) {

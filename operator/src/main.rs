@@ -1,6 +1,6 @@
 //! The operator program.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -9,7 +9,10 @@ use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Crds => print_crds(),
+        Command::Crds(args) if args.apply => {
+            start(&args.log).and_then(|runtime| Ok(runtime.block_on(operator::definitions::apply())?))
+        }
+        Command::Crds(_) => operator::definitions::print(&mut std::io::stdout().lock()),
         Command::Run(args) => start(&args.log).and_then(|runtime| Ok(runtime.block_on(operator::run::run(*args))?)),
         Command::Cleanup(args) => {
             start(&args.log).and_then(|runtime| Ok(runtime.block_on(operator::cleanup::cleanup(&args))?))
@@ -22,15 +25,6 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-fn print_crds() -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    for definition in crds::definitions() {
-        writeln!(out, "---")?;
-        out.write_all(definition.to_yaml().map_err(anyhow::Error::msg)?.as_bytes())?;
-    }
-    Ok(())
 }
 
 fn start(log: &str) -> anyhow::Result<tokio::runtime::Runtime> {

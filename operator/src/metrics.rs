@@ -1,7 +1,9 @@
 //! What the operator counts of itself, for Prometheus.
 
 use model::MetadataImage;
-use prometheus::{Encoder as _, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{
+    Encoder as _, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
 
 use crate::names::ClusterNames;
 
@@ -12,6 +14,8 @@ pub struct Metrics {
     pub registry: Registry,
     /// Reconciliations by kind and result (`success`, `error`, `noop`).
     pub reconciliations: IntCounterVec,
+    /// How long reconciliations took, by kind: of a Cluster, and of all Topics of a cluster together.
+    pub reconcile_seconds: HistogramVec,
     /// Status writes by kind: a resource that is written without end shows here.
     pub status_writes: IntCounterVec,
     /// Watches that broke and began again, by kind.
@@ -24,6 +28,8 @@ pub struct Metrics {
     pub metadata_bytes: IntCounterVec,
     /// Appends to metadata logs by result (`success`, `conflict`, `unknown`, `refused`).
     pub metadata_appends: IntCounterVec,
+    /// How long these took, whatever came of them.
+    pub append_seconds: HistogramVec,
 }
 
 /// Per cluster; Kafka's names where Kafka has one, so that dashboards find them.
@@ -37,6 +43,7 @@ struct Controllers {
     offline: IntGaugeVec,
     brokers: IntGaugeVec,
     fenced: IntGaugeVec,
+    possible_loss: IntGaugeVec,
 }
 
 impl Metrics {
@@ -53,9 +60,15 @@ impl Metrics {
             registry.register(Box::new(series.clone()))?;
             Ok(series)
         };
+        let histogram = |name: &str, help: &str, labels: &[&str]| -> Result<HistogramVec, prometheus::Error> {
+            let buckets = prometheus::exponential_buckets(0.001, 2.0, 14)?;
+            let series = HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets), labels)?;
+            registry.register(Box::new(series.clone()))?;
+            Ok(series)
+        };
         let build = IntGauge::with_opts(
             Opts::new("barnabas_build_info", "Always 1; the label names the version")
-                .const_label("version", env!("CARGO_PKG_VERSION")),
+                .const_label("version", crate::VERSION),
         )?;
         build.set(1);
         registry.register(Box::new(build))?;
@@ -65,6 +78,11 @@ impl Metrics {
                 "barnabas_operator_reconciliations_total",
                 "Reconciliations by kind and result",
                 &["kind", "result"],
+            )?,
+            reconcile_seconds: histogram(
+                "barnabas_operator_reconcile_duration_seconds",
+                "Time of a look at a Cluster, or at all Topics of a cluster",
+                &["kind"],
             )?,
             status_writes: counter(
                 "barnabas_operator_status_writes_total",
@@ -118,6 +136,11 @@ impl Metrics {
                     "Registered brokers that may not lead",
                     cluster,
                 )?,
+                possible_loss: gauge(
+                    "barnabas_controller_possible_loss_partitions",
+                    "Partitions whose leader may lack acknowledged records",
+                    cluster,
+                )?,
             },
             metadata_bytes: counter(
                 "barnabas_metadata_log_written_bytes_total",
@@ -128,6 +151,11 @@ impl Metrics {
                 "barnabas_metadata_log_appends_total",
                 "Appends to the metadata log by result",
                 &["namespace", "cluster", "result"],
+            )?,
+            append_seconds: histogram(
+                "barnabas_metadata_log_append_duration_seconds",
+                "Time until the API server answered an append to the metadata log",
+                cluster,
             )?,
             registry,
         })
@@ -151,6 +179,8 @@ impl Metrics {
         );
         set(&all.brokers, image.brokers().len() - fenced);
         set(&all.fenced, fenced);
+        let lost = partitions().filter(|partition| partition.may_have_lost_records());
+        set(&all.possible_loss, lost.count());
     }
 
     /// The cluster is led here no longer: what was seen of it is not said any more.
@@ -166,6 +196,7 @@ impl Metrics {
             &all.offline,
             &all.brokers,
             &all.fenced,
+            &all.possible_loss,
         ] {
             // Not there: nothing was seen yet.
             let _ = gauge.remove_label_values(&cluster);
@@ -182,12 +213,61 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
 
     #[test]
     fn the_text_names_the_build() {
         let text = Metrics::new().unwrap().text().unwrap();
         assert!(text.contains("barnabas_build_info{version="), "{text}");
+    }
+
+    /// Every family, in the form of `docs/metrics.md`.
+    #[test]
+    fn what_an_operator_shows_is_what_the_document_says() {
+        const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
+        const BEGIN: &str = "<!-- operator: begin -->\n";
+        const END: &str = "<!-- operator: end -->\n";
+        let (metrics, names) = (Metrics::new().unwrap(), ClusterNames::new("mail", "castle"));
+        metrics.observe(&names, &MetadataImage::empty(), 7);
+        let labels = ["a", "b", "c"];
+        for counters in [
+            &metrics.reconciliations,
+            &metrics.status_writes,
+            &metrics.watch_restarts,
+            &metrics.metadata_bytes,
+            &metrics.metadata_appends,
+        ] {
+            // However many labels it has, one of these calls fits.
+            let fits = (1..=3).find_map(|count| counters.get_metric_with_label_values(&labels[..count]).ok());
+            fits.unwrap().inc();
+        }
+        metrics.leads.with_label_values(&labels[..2]).set(1);
+        metrics.append_seconds.with_label_values(&labels[..2]).observe(0.1);
+        metrics.reconcile_seconds.with_label_values(&labels[..1]).observe(0.1);
+        let mut table = "| name | kind | labels | meaning |\n|---|---|---|---|\n".to_owned();
+        for family in metrics.registry.gather() {
+            let labels: Vec<_> = family.get_metric()[0]
+                .get_label()
+                .iter()
+                .map(prometheus::proto::LabelPair::name)
+                .collect();
+            let kind = format!("{:?}", family.get_field_type()).to_lowercase();
+            let (name, help) = (family.name(), family.help());
+            let _ = writeln!(table, "| `{name}` | {kind} | {} | {help} |", labels.join(", "));
+        }
+        let document = std::fs::read_to_string(DOCUMENT).unwrap();
+        let (before, rest) = document.split_once(BEGIN).unwrap();
+        let (said, after) = rest.split_once(END).unwrap();
+        if std::env::var_os("BARNABAS_BLESS").is_some() {
+            std::fs::write(DOCUMENT, format!("{before}{BEGIN}{table}{END}{after}")).unwrap();
+        } else {
+            assert_eq!(
+                said, table,
+                "BARNABAS_BLESS=1 cargo test -p operator metrics rewrites docs/metrics.md"
+            );
+        }
     }
 
     #[test]

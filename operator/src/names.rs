@@ -54,6 +54,15 @@ impl ClusterNames {
         format!("{}-{id}", self.cluster)
     }
 
+    /// Whether a volume claim of that name is a broker's.
+    pub fn is_claim(&self, claim: &str) -> bool {
+        let number = claim
+            .strip_prefix("data-")
+            .and_then(|pod| pod.strip_prefix(&self.cluster))
+            .and_then(|rest| rest.strip_prefix('-'));
+        number.is_some_and(|number| number.parse::<u16>().is_ok())
+    }
+
     /// Name under which pods find a broker.
     pub fn broker_host(&self, id: i32) -> String {
         format!("{}.{}.{}.svc", self.pod(id), self.headless(), self.namespace)
@@ -88,9 +97,9 @@ impl ClusterNames {
         format!("{}-control-ca", self.cluster)
     }
 
-    /// ConfigMap with the node ports of each broker.
-    pub fn node_ports(&self) -> String {
-        format!("{}-node-ports", self.cluster)
+    /// ConfigMap with what brokers advertise at external listeners: node ports, addresses of load balancers.
+    pub fn addresses(&self) -> String {
+        format!("{}-addresses", self.cluster)
     }
 
     /// Labels of every object of the cluster.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use control::{Reason, Refusal};
 use controller_host::entropy::random_bytes;
-use controller_host::{Authenticator, Caller, serve_control};
+use controller_host::{Authenticator, Caller, Claim, serve_control};
 use k8s_openapi::jiff::Timestamp;
 use kube::{Client, ResourceExt as _};
 use tokio::signal::unix::{SignalKind, signal};
@@ -23,7 +23,7 @@ use crate::context::Context;
 use crate::error::OperatorError;
 use crate::events::Events;
 use crate::health::{self, Readiness};
-use crate::identity::TokenVerifier;
+use crate::identity::{BrokerIdentity, TokenVerifier};
 use crate::lead;
 use crate::metrics::Metrics;
 use crate::names::{CONTROL_PORT, CONTROL_SERVER_NAME, ClusterNames};
@@ -67,13 +67,14 @@ pub async fn run(args: RunArgs) -> Result<(), OperatorError> {
     let watches = Watches::start(&client, args.watch_namespace.as_deref(), &metrics, &mut tasks);
     let context = Context {
         events: Events::new(client.clone(), &place.pod),
-        seats: Seats::new(watches.clone()),
+        seats: Seats::new(client.clone(), watches.clone()),
         around: Surroundings {
             broker_image: args.broker_image.clone(),
             control_address: place.control_address.clone(),
             control_ca: authority.certificate_pem().to_owned(),
         },
         identity: place.identity.clone(),
+        home: namespace.clone(),
         namespace: args.watch_namespace.clone(),
         pod: place.pod.clone(),
         client,
@@ -196,28 +197,43 @@ fn serve(
 }
 
 impl Authenticator for TokenVerifier {
-    async fn authenticate(&self, caller: &Caller<'_>) -> Result<(), Refusal> {
+    type Identity = BrokerIdentity;
+
+    async fn authenticate(&self, caller: &Caller<'_>) -> Result<BrokerIdentity, Refusal> {
         let Some(token) = caller.token else {
             return Err(Refusal::new(
                 Reason::Unauthenticated,
                 "a ServiceAccount token is needed, and none was shown",
             ));
         };
-        let identity = self
-            .verify(token)
+        self.verify(token)
             .await
-            .map_err(|error| Refusal::new(Reason::Unauthenticated, error.to_string()))?;
-        let names = ClusterNames::new(&caller.cluster.namespace, &caller.cluster.name);
-        if identity.is_broker(&names, caller.broker.0) {
-            return Ok(());
+            .map_err(|error| Refusal::new(Reason::Unauthenticated, error.to_string()))
+    }
+
+    fn authorize(&self, identity: &BrokerIdentity, claim: &Claim<'_>) -> Result<(), Refusal> {
+        let names = ClusterNames::new(&claim.cluster.namespace, &claim.cluster.name);
+        if !identity.is_broker(&names, claim.broker.0) {
+            let (namespace, pod) = (&identity.namespace, &identity.pod);
+            return Err(Refusal::new(
+                Reason::Forbidden,
+                format!(
+                    "pod {namespace}/{pod} is not broker {} of {}",
+                    claim.broker, claim.cluster
+                ),
+            ));
         }
-        Err(Refusal::new(
-            Reason::Forbidden,
-            format!(
-                "pod {}/{} is not broker {} of {}",
-                identity.namespace, identity.pod, caller.broker, caller.cluster
-            ),
-        ))
+        // A pod that was replaced still holds its token for a while; it must not pass for its successor.
+        if claim.pod_uid.is_some_and(|uid| uid != identity.pod_uid) {
+            return Err(Refusal::new(
+                Reason::Forbidden,
+                format!(
+                    "the token is that of pod {}, not of the pod that registers",
+                    identity.pod_uid
+                ),
+            ));
+        }
+        Ok(())
     }
 }
 

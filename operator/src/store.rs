@@ -10,6 +10,7 @@ use controller_host::{AppendFailure, MetadataStore, StoreError};
 use crds::{MetadataLog, MetadataLogSpec, MetadataSnapshot, MetadataSnapshotSpec};
 use kube::api::{DeleteParams, ListParams, PostParams, Preconditions};
 use kube::{Api, Client};
+use model::{ControllerEpoch, MetadataOffset};
 use tokio::time::timeout;
 
 use crate::error::{is_already_exists, is_conflict, is_not_found, sentence};
@@ -23,6 +24,20 @@ const READS: usize = 3;
 
 /// Annotation of the `MetadataLog`: what becomes of it when the Cluster is gone.
 pub const WHEN_DELETED: &str = "barnabas.dev/when-deleted";
+
+/// Annotation of a `MetadataLog` that was found to be older than what a broker knows, or another one: nobody decides on it
+/// until somebody restores the right log, or takes the annotation away (METADATA 23). Its value says what differs.
+pub const REGRESSED: &str = "barnabas.dev/regressed";
+
+/// What is there of a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Remains {
+    pub(crate) controller_epoch: ControllerEpoch,
+    pub(crate) end_offset: MetadataOffset,
+    /// Whether it is marked as not the cluster's.
+    pub(crate) regressed: bool,
+    pub(crate) version: StoreVersion,
+}
 
 /// The metadata log of one cluster in Kubernetes.
 #[derive(Clone)]
@@ -49,6 +64,44 @@ impl KubernetesStore {
     /// What the next write says of the time after the Cluster.
     pub fn delete_with_cluster(&self, delete: bool) {
         self.delete_with_cluster.store(delete, Ordering::Relaxed);
+    }
+
+    /// What is wrong with the log, if a broker has shown that it is not the cluster's.
+    pub async fn regressed(&self) -> Result<Option<String>, StoreError> {
+        let log = answered(self.logs.get_metadata_opt(&self.names.cluster)).await?;
+        Ok(log.and_then(|log| log.metadata.annotations?.remove(REGRESSED)))
+    }
+
+    /// What is there of a log, whatever it is worth.
+    pub(crate) async fn remains(&self) -> Result<Option<Remains>, StoreError> {
+        let log = answered(self.logs.get_opt(&self.names.cluster)).await?;
+        Ok(log.map(|log| Remains {
+            controller_epoch: ControllerEpoch(log.spec.controller_epoch),
+            end_offset: MetadataOffset(log.spec.end_offset),
+            regressed: log
+                .metadata
+                .annotations
+                .is_some_and(|marks| marks.contains_key(REGRESSED)),
+            version: StoreVersion(log.metadata.resource_version.unwrap_or_default()),
+        }))
+    }
+
+    /// Marks the log, so that no controller decides on it, in this operator or another, now or after a restart.
+    pub async fn mark_regressed(&self, what: &str) -> Result<(), StoreError> {
+        for _ in 0..READS {
+            let Some(mut log) = answered(self.logs.get_opt(&self.names.cluster)).await? else {
+                return Ok(());
+            };
+            let marks = log.metadata.annotations.get_or_insert_default();
+            marks.insert(REGRESSED.to_owned(), what.to_owned());
+            let post = PostParams::default();
+            match within(self.logs.replace(&self.names.cluster, &post, &log)).await? {
+                // Somebody restores it at this very moment: what is marked is what was read.
+                Err(error) if is_conflict(&error) => {}
+                done => return done.map(drop).map_err(unreachable),
+            }
+        }
+        Ok(())
     }
 
     fn object(&self, document: &LogDocument, expected: Option<&StoreVersion>) -> MetadataLog {
@@ -156,11 +209,14 @@ impl MetadataStore for KubernetesStore {
         let object = self.object(&document, expected.as_ref());
         let bytes = object.spec.document.len();
         let post = PostParams::default();
+        let cluster = [self.names.namespace.as_str(), self.names.cluster.as_str()];
+        let timer = self.metrics.append_seconds.with_label_values(&cluster).start_timer();
         let answer = if expected.is_some() {
             timeout(ANSWER_WITHIN, self.logs.replace(&self.names.cluster, &post, &object)).await
         } else {
             timeout(ANSWER_WITHIN, self.logs.create(&post, &object)).await
         };
+        timer.observe_duration();
         let result = match answer {
             Ok(Ok(log)) => Ok(StoreVersion(log.metadata.resource_version.unwrap_or_default())),
             Ok(Err(error)) => Err(failure(&error)),
@@ -186,7 +242,7 @@ impl MetadataStore for KubernetesStore {
             let bytes = data.len();
             let mut chunk = MetadataSnapshot::new(&self.chunk(name, index), MetadataSnapshotSpec { data });
             chunk.metadata.labels = Some(self.names.labels());
-            match self.snapshots.create(&PostParams::default(), &chunk).await {
+            match within(self.snapshots.create(&PostParams::default(), &chunk)).await? {
                 // Already there: an earlier try whose answer was lost. The name is random, the contents the same.
                 Err(error) if !is_already_exists(&error) => return Err(unreachable(error)),
                 _ => {}
@@ -202,7 +258,7 @@ impl MetadataStore for KubernetesStore {
 
     async fn delete_snapshots_below(&self, name: SnapshotName) -> Result<(), StoreError> {
         let ours = ListParams::default().labels(&self.names.selector_text());
-        for chunk in self.snapshots.list_metadata(&ours).await.map_err(unreachable)? {
+        for chunk in answered(self.snapshots.list_metadata(&ours)).await? {
             let Some(object) = chunk.metadata.name else { continue };
             let Some(found) = snapshot_of(&self.names.cluster, &object) else {
                 continue;
@@ -218,7 +274,7 @@ impl MetadataStore for KubernetesStore {
                 }),
                 ..DeleteParams::default()
             };
-            match self.snapshots.delete(&object, &this).await {
+            match within(self.snapshots.delete(&object, &this)).await? {
                 Err(error) if !is_not_found(&error) && !is_conflict(&error) => return Err(unreachable(error)),
                 _ => {}
             }
@@ -247,13 +303,13 @@ fn failure(error: &kube::Error) -> AppendFailure {
 
 /// A read that hangs is tried again on another connection: a takeover must not wait for one that is dead.
 async fn answered<T>(read: impl Future<Output = Result<T, kube::Error>>) -> Result<T, StoreError> {
-    match timeout(ANSWER_WITHIN, read).await {
-        Ok(answer) => answer.map_err(unreachable),
-        Err(_) => Err(StoreError::Unreachable(format!(
-            "no answer within {} s",
-            ANSWER_WITHIN.as_secs()
-        ))),
-    }
+    within(read).await?.map_err(unreachable)
+}
+
+async fn within<T>(call: impl Future<Output = T>) -> Result<T, StoreError> {
+    timeout(ANSWER_WITHIN, call)
+        .await
+        .map_err(|_| StoreError::Unreachable(format!("no answer within {} s", ANSWER_WITHIN.as_secs())))
 }
 
 #[allow(clippy::needless_pass_by_value)] // the shape that `map_err` wants

@@ -23,6 +23,7 @@ use crate::error::{OperatorError, is_conflict, is_not_found};
 use crate::hub::Kind;
 use crate::names::{ClusterNames, FIELD_MANAGER};
 
+pub(crate) use self::decision::desired;
 use self::decision::{Decision, decide};
 use self::status::Outcome;
 
@@ -73,6 +74,11 @@ async fn pass(
     handle: &ControllerHandle,
     memory: &mut HashMap<String, Remembered>,
 ) -> Duration {
+    let _timer = context
+        .metrics
+        .reconcile_seconds
+        .with_label_values(&["Topic"])
+        .start_timer();
     let topics = context.watches.topics_of(names);
     memory.retain(|uid, _| topics.iter().any(|topic| topic.uid().as_ref() == Some(uid)));
     let going = context

@@ -121,6 +121,18 @@ impl Watches {
             .get(&ObjectRef::new(&names.cluster).within(&names.namespace))
     }
 
+    /// The pods of that cluster's brokers, by broker.
+    pub fn broker_pods(&self, names: &ClusterNames) -> Vec<(i32, Arc<Pod>)> {
+        let ours = self.pods.state_filter(|pod| labelled(pod).as_ref() == Some(names));
+        let number = |pod: &Pod| -> Option<i32> {
+            let name = pod.metadata.name.as_deref()?;
+            name.strip_prefix(&names.cluster)?.strip_prefix('-')?.parse().ok()
+        };
+        let mut pods: Vec<_> = ours.into_iter().filter_map(|pod| Some((number(&pod)?, pod))).collect();
+        pods.sort_by_key(|(id, _)| *id);
+        pods
+    }
+
     /// The pod of that broker.
     pub fn pod(&self, names: &ClusterNames, id: i32) -> Option<Arc<Pod>> {
         self.pods.get(&ObjectRef::new(&names.pod(id)).within(&names.namespace))

@@ -56,8 +56,8 @@ fn value(field: &Field) -> String {
     };
     let read = optional(&field.ty);
     match nullable.condition(field.versions) {
-        None => format!("{read}?"),
-        Some(condition) => format!("nullable_if({condition}, {read}?, {:?})?", field.name),
+        None => format!("({read})?"),
+        Some(condition) => format!("nullable_if({condition}, ({read})?, {:?})?", field.name),
     }
 }
 
@@ -88,7 +88,11 @@ fn optional(ty: &Type) -> String {
                 required(element, "element")
             )
         }
-        // No struct or number of Kafka's that we code is nullable.
+        // A struct that may be null has a byte before it: negative for null.
+        Type::Struct(name) => {
+            format!("if r.i8()? < 0 {{ Ok(None) }} else {{ {name}::decode(r, version).map(Some) }}")
+        }
+        // No number of Kafka's is nullable.
         other => format!("Ok(Some({}))", required(other, "")),
     }
 }

@@ -107,6 +107,10 @@ fn write(field: &Field, place: &str) -> String {
             format!("w.put_bytes(flexible, {place}.as_deref())?")
         }
         Type::Array(element) if field.is_option() => array(element, &format!("{place}.as_deref()")),
+        // A byte before the struct says whether it is there.
+        Type::Struct(_) if field.is_option() => format!(
+            "match &{place} {{ None => w.put_i8(-1), Some(value) => {{ w.put_i8(1); value.encode(w, version)?; }} }}"
+        ),
         ty => required(ty, place),
     }
 }

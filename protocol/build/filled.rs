@@ -1,11 +1,11 @@
-//! Writes, for tests only, a constructor that fills each field that a version carries (see `src/messages/filled.rs`).
+//! Writes, for tests and samples, a constructor that fills each field that a version carries (see `src/messages/filled.rs`).
 
-use crate::generate::default_value;
+use crate::generate::{SAMPLES, default_value};
 use crate::schema::{Field, Struct, Type};
 use crate::source::Source;
 
 pub(crate) fn implementation(source: &mut Source, item: &Struct) {
-    source.line("#[cfg(test)]");
+    source.line(SAMPLES);
     source.block(format!("impl Filled for {}", item.name), |source| {
         source.block("fn filled(fill: &mut Fill, version: i16) -> Self", |source| {
             source.line("let mut this = Self::default();");

@@ -7,6 +7,9 @@ use crate::{decode, encode, filled};
 /// The attribute on what only tests and tools may use.
 const TWIN: &str = "#[cfg(any(test, feature = \"client\"))]";
 
+/// The attribute on what only tests and makers of samples may use.
+pub(crate) const SAMPLES: &str = "#[cfg(any(test, feature = \"samples\"))]";
+
 /// The whole of `messages.rs`.
 pub(crate) fn messages(apis: &[Api]) -> String {
     let mut source = Source::default();
@@ -14,6 +17,7 @@ pub(crate) fn messages(apis: &[Api]) -> String {
         module(&mut source, api);
     }
     list(&mut source, apis);
+    visit(&mut source, apis);
     source.finish()
 }
 
@@ -60,6 +64,8 @@ fn structure(source: &mut Source, item: &Struct) {
     });
     twin(source, item);
     source.line("#[derive(Debug, Clone, PartialEq, Eq)]");
+    source.line("#[cfg_attr(feature = \"serde\", derive(serde::Serialize, serde::Deserialize))]");
+    source.line("#[cfg_attr(feature = \"serde\", serde(default, deny_unknown_fields))]");
     source.block(format!("pub struct {}", item.name), |source| {
         for field in &item.fields {
             source.line(format!("/// {}", facts(field, item)));
@@ -141,7 +147,7 @@ fn min_size(source: &mut Source, api: &Api, item: &Struct) {
         source.line("let mut size = usize::from(flexible);");
         for field in item.fields.iter().filter(|field| field.tag.is_none()) {
             source.when(field.versions.condition(item.versions), |source| {
-                source.line(format!("size += {};", field.ty.min_size()));
+                source.line(format!("size += {};", field.min_size()));
             });
         }
         source.line("let _ = version;");
@@ -167,7 +173,9 @@ fn request(source: &mut Source, api: &Api) {
 
 /// `for_each_api!(call)` invokes `call!(Name, module, Request, Response)` for every API, so that tests leave none out.
 fn list(source: &mut Source, apis: &[Api]) {
-    source.line("#[cfg(test)]");
+    source.line("/// Invokes `call!(Name, module, Request, Response)` for every API.");
+    source.line(SAMPLES);
+    source.line("#[cfg_attr(feature = \"samples\", macro_export)]");
     source.block("macro_rules! for_each_api", |source| {
         source.block("($call:ident) =>", |source| {
             for api in apis {
@@ -183,4 +191,26 @@ fn list(source: &mut Source, apis: &[Api]) {
     });
     source.line("#[cfg(test)]");
     source.line("pub(crate) use for_each_api;");
+}
+
+/// `visit(key, visitor)` hands the types of one API, known by its key only, to a visitor.
+fn visit(source: &mut Source, apis: &[Api]) {
+    source.line("");
+    source.line("/// Calls the visitor with the request type of the API that `key` names.");
+    source.line("#[cfg(feature = \"serde\")]");
+    source.block(
+        "pub fn visit<V: super::Visitor>(key: super::ApiKey, visitor: V) -> V::Output",
+        |source| {
+            source.block("match key", |source| {
+                for api in apis {
+                    source.line(format!(
+                        "super::ApiKey::{} => visitor.visit::<{}::{}>(),",
+                        api.name,
+                        api.module(),
+                        api.named(Kind::Request)
+                    ));
+                }
+            });
+        },
+    );
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! api ListOffsets                 Kafka's name
 //! key 2
-//! versions 1-10                   what we code, from Kafka 4.1
+//! versions 1-10                   what we code, from Kafka 4.3
 //! flexible 6+                     compact lengths and tagged fields from here on; left out if never
 //!
 //! request                         or `request twin`: generated for tests and tools only

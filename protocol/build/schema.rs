@@ -106,6 +106,15 @@ impl Field {
         self.nullable.is_some()
     }
 
+    /// The fewest bytes that the field takes on the wire, as a Rust expression.
+    pub(crate) fn min_size(&self) -> String {
+        match &self.ty {
+            // Only the byte that says that it is null.
+            Type::Struct(_) if self.is_option() => "1".to_owned(),
+            ty => ty.min_size(),
+        }
+    }
+
     /// The Rust type of the field.
     pub(crate) fn rust_type(&self) -> String {
         if self.is_option() {

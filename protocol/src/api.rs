@@ -24,16 +24,16 @@ pub struct Api {
     pub first_flexible: Option<i16>,
 }
 
-/// Every API that has a codec here, by ascending key. The ranges are those of Kafka 4.1.
+/// Every API that has a codec here, by ascending key. The ranges are those of Kafka 4.3.
 pub const TABLE: &[Api] = &[
     // Accepted from version 3, advertised from 0: librdkafka before 2.11.1 takes a higher minimum to mean that the broker
     // knows no compression (KAFKA-18659).
     served(ApiKey::Produce, 3, 13, 9).advertised_from(0),
     served(ApiKey::Fetch, 4, 18, 12),
-    served(ApiKey::ListOffsets, 1, 10, 6),
+    served(ApiKey::ListOffsets, 1, 11, 6),
     served(ApiKey::Metadata, 0, 13, 9),
-    served(ApiKey::OffsetCommit, 2, 9, 8),
-    served(ApiKey::OffsetFetch, 1, 9, 6),
+    served(ApiKey::OffsetCommit, 2, 10, 8),
+    served(ApiKey::OffsetFetch, 1, 10, 6),
     served(ApiKey::FindCoordinator, 0, 6, 3),
     served(ApiKey::JoinGroup, 0, 9, 6),
     served(ApiKey::Heartbeat, 0, 4, 4),
@@ -44,20 +44,25 @@ pub const TABLE: &[Api] = &[
     served(ApiKey::ApiVersions, 0, 4, 3),
     served(ApiKey::CreateTopics, 2, 7, 5),
     served(ApiKey::DeleteTopics, 1, 6, 4),
-    coded(ApiKey::DeleteRecords, 0, 2, 2),
+    served(ApiKey::DeleteRecords, 0, 2, 2),
     served(ApiKey::InitProducerId, 0, 5, 2),
-    coded(ApiKey::OffsetForLeaderEpoch, 2, 4, 4),
+    served(ApiKey::OffsetForLeaderEpoch, 2, 4, 4),
     served(ApiKey::DescribeAcls, 1, 3, 2),
     served(ApiKey::CreateAcls, 1, 3, 2),
     served(ApiKey::DeleteAcls, 1, 3, 2),
     served(ApiKey::DescribeConfigs, 1, 4, 4),
-    coded(ApiKey::AlterConfigs, 0, 2, 2),
-    coded(ApiKey::DescribeLogDirs, 1, 4, 2),
-    coded(ApiKey::CreatePartitions, 0, 3, 2),
+    served(ApiKey::AlterConfigs, 0, 2, 2),
+    served(ApiKey::DescribeLogDirs, 1, 5, 2),
+    served(ApiKey::CreatePartitions, 0, 3, 2),
     served(ApiKey::DeleteGroups, 0, 2, 2),
-    coded(ApiKey::IncrementalAlterConfigs, 0, 1, 1),
+    served(ApiKey::ElectLeaders, 0, 2, 2),
+    served(ApiKey::IncrementalAlterConfigs, 0, 1, 1),
+    served(ApiKey::AlterPartitionReassignments, 0, 1, 0),
+    served(ApiKey::ListPartitionReassignments, 0, 0, 0),
     served(ApiKey::OffsetDelete, 0, 0, NEVER),
     served(ApiKey::DescribeCluster, 0, 2, 0),
+    served(ApiKey::ConsumerGroupHeartbeat, 0, 1, 0),
+    served(ApiKey::ConsumerGroupDescribe, 0, 1, 0),
 ];
 
 /// The longest request without records: a Fetch of 100,000 partitions has room in it.
@@ -225,9 +230,14 @@ api_keys! {
     DescribeLogDirs = 35,
     CreatePartitions = 37,
     DeleteGroups = 42,
+    ElectLeaders = 43,
     IncrementalAlterConfigs = 44,
+    AlterPartitionReassignments = 45,
+    ListPartitionReassignments = 46,
     OffsetDelete = 47,
     DescribeCluster = 60,
+    ConsumerGroupHeartbeat = 68,
+    ConsumerGroupDescribe = 69,
 }
 
 impl ApiKey {

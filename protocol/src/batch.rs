@@ -14,6 +14,8 @@ mod builder;
 mod error;
 mod header;
 mod record;
+mod rewrite;
+mod stream;
 mod validate;
 
 #[cfg(test)]
@@ -23,6 +25,8 @@ pub use builder::BatchBuilder;
 pub use error::BatchError;
 pub use header::{Attributes, BatchHeader, Compression, HEADER_LEN, NO_PRODUCER_ID, TimestampType, add_to_sequence};
 pub use record::{Header, Headers, Record, Records, records};
+pub use rewrite::{SizeLimits, recompress, stamp_append_time};
+pub use stream::{RecordStream, walk_compressed};
 pub use validate::{Produced, Walked, check_whole, validate_produced, walk};
 
 use header::{BASE_OFFSET, CRC, CRC_START, LEADER_EPOCH, MAX_TIMESTAMP};

@@ -1,4 +1,4 @@
-//! Kafka's error codes up to 4.1, with what a client does about each.
+//! Kafka's error codes up to 4.3, with what a client does about each.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ macro_rules! error_codes {
             /// Every code, in ascending order.
             pub const ALL: &'static [ErrorCode] = &[$(ErrorCode::$variant,)*];
 
-            /// The error with that code; `None` if Kafka 4.1 has no such code.
+            /// The error with that code; `None` if Kafka 4.3 has no such code.
             pub const fn from_code(code: i16) -> Option<Self> {
                 match code {
                     $($code => Some(ErrorCode::$variant),)*

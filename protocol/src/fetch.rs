@@ -2,12 +2,14 @@
 //!
 //! The request is the generated one: small, and in a fetch session mostly empty.
 
+mod answer;
 mod response;
 
 #[cfg(test)]
 mod tests;
 
 pub use crate::messages::fetch::{FetchPartition, FetchRequest, FetchTopic, ForgottenTopic, ReplicaState};
+pub use answer::{AnsweredPartition, FetchAnswer};
 pub use response::{AbortedTransaction, Chunk, EpochEndOffset, FetchResponse, FetchedPartition, Payload};
 
 use crate::topic::{FIRST_WITH_TOPIC_ID, Topic};

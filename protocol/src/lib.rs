@@ -6,6 +6,7 @@
 //! - [`produce`], [`fetch`]: the hand-shaped codecs of the hot path, over borrowed bytes.
 //! - [`topic`], [`leader`]: how both name a topic and where it is led.
 //! - [`batch`]: record batches as they lie on the wire and on disk.
+//! - [`compression`]: the codecs of their records, bounded.
 //! - [`error`]: Kafka's error codes.
 //! - [`codec`]: the bounded reader and the writer that all of the above stand on.
 //!
@@ -14,6 +15,7 @@
 pub mod api;
 pub mod batch;
 pub mod codec;
+pub mod compression;
 pub mod error;
 pub mod fetch;
 pub mod frame;

@@ -6,9 +6,13 @@
 //! - [`random`]: the seed's stream of numbers.
 //! - [`store`]: one object with compare-and-swap, whose writes and answers are delayed, lost or unanswered.
 //! - [`world`]: controllers that take over, pause, wake and crash around that store, and clients that ask them.
-//! - [`checker`]: what was promised.
+//! - [`checker`]: what was promised of the metadata log.
+//! - [`cluster`]: whole clusters: operators, brokers, disks, network, clients, and what happens to them.
+//! - [`history`]: what clients saw, and whether it is what was promised.
 
 pub mod checker;
+pub mod cluster;
+pub mod history;
 pub mod random;
 pub mod store;
 pub mod world;

@@ -417,7 +417,7 @@ fn registration(broker: BrokerId, number: u64) -> Registration {
         rack: None,
         features: BTreeMap::from([(
             model::image::BARNABAS_VERSION.to_owned(),
-            FeatureRange { min: 1, max: 1 },
+            FeatureRange { min: 2, max: 2 },
         )]),
         cluster_id: None,
     }

@@ -13,7 +13,10 @@ use crate::records::GroupRecord;
 
 impl GroupCoordinator {
     pub(crate) fn delete_group(&mut self, ticket: Ticket, group: &str) {
+        let consumer = self.durable.consumer_group(group);
         let error = match self.groups.get(group) {
+            None if consumer.is_some_and(|group| group.members().len() > 0) => ErrorCode::NonEmptyGroup,
+            None if consumer.is_some() => ErrorCode::None,
             None => ErrorCode::GroupIdNotFound,
             Some(group) if group.phase != Phase::Empty => ErrorCode::NonEmptyGroup,
             Some(_) => ErrorCode::None,
@@ -40,6 +43,9 @@ impl GroupCoordinator {
         let mut records = Vec::new();
         for (topic, partitions) in self.durable.offsets(group.as_str()).into_iter().flatten() {
             records.extend(partitions.keys().map(|index| tombstone(group, topic, *index)));
+        }
+        if let Some(consumer) = self.durable.consumer_group(group.as_str()) {
+            records.extend(consumer.tombstones(group));
         }
         if self.durable.group(group.as_str()).is_some() {
             records.push(GroupRecord::Group {

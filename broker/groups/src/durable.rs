@@ -5,8 +5,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use crate::consumer_group::ConsumerGroup;
 use crate::ids::GroupId;
-use crate::records::{CommittedOffset, GroupMetadata, GroupRecord};
+use crate::records::{CommittedOffset, ConsumerRecord, GroupMetadata, GroupRecord};
 
 /// Offsets by topic and partition.
 pub type Offsets = BTreeMap<String, BTreeMap<i32, CommittedOffset>>;
@@ -15,6 +16,7 @@ pub type Offsets = BTreeMap<String, BTreeMap<i32, CommittedOffset>>;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DurableState {
     groups: HashMap<GroupId, GroupMetadata>,
+    consumer_groups: HashMap<GroupId, ConsumerGroup>,
     offsets: HashMap<GroupId, Offsets>,
 }
 
@@ -50,6 +52,19 @@ impl DurableState {
             GroupRecord::Group { group, metadata: None } => {
                 self.groups.remove(group);
             }
+            GroupRecord::Consumer {
+                group,
+                record: ConsumerRecord::Group(None),
+            } => {
+                self.consumer_groups.remove(group);
+            }
+            GroupRecord::Consumer { group, record } => {
+                if let Some(known) = self.consumer_groups.get_mut(group) {
+                    known.replay(record);
+                } else if !record.is_tombstone() {
+                    self.consumer_groups.entry(group.clone()).or_default().replay(record);
+                }
+            }
         }
     }
 
@@ -61,6 +76,16 @@ impl DurableState {
     /// Every group that has a generation written.
     pub fn groups(&self) -> impl Iterator<Item = (&GroupId, &GroupMetadata)> {
         self.groups.iter()
+    }
+
+    /// A consumer group of KIP-848.
+    pub fn consumer_group(&self, group: &str) -> Option<&ConsumerGroup> {
+        self.consumer_groups.get(group)
+    }
+
+    /// Every consumer group of KIP-848.
+    pub fn consumer_groups(&self) -> impl Iterator<Item = (&GroupId, &ConsumerGroup)> {
+        self.consumer_groups.iter()
     }
 
     /// What a group has committed; `None` if nothing.
@@ -78,9 +103,31 @@ impl DurableState {
         self.offsets.get(group)?.get(topic)?.get(&partition)
     }
 
+    /// The records that this state is made of: replayed over nothing, or over the log that made it, they are it.
+    pub fn records(&self) -> impl Iterator<Item = GroupRecord> {
+        let groups = self.groups.iter().map(|(group, metadata)| GroupRecord::Group {
+            group: group.clone(),
+            metadata: Some(metadata.clone()),
+        });
+        let consumer_groups = self.consumer_groups.iter().flat_map(|(id, group)| group.records(id));
+        let offsets = self.offsets.iter().flat_map(|(group, topics)| {
+            topics.iter().flat_map(move |(topic, partitions)| {
+                partitions.iter().map(move |(index, offset)| GroupRecord::Offset {
+                    group: group.clone(),
+                    topic: topic.clone(),
+                    partition: *index,
+                    offset: Some(offset.clone()),
+                })
+            })
+        });
+        groups.chain(consumer_groups).chain(offsets)
+    }
+
     /// True if nothing at all is kept of the group.
     pub(crate) fn knows_nothing_of(&self, group: &str) -> bool {
-        !self.groups.contains_key(group) && !self.offsets.contains_key(group)
+        !self.groups.contains_key(group)
+            && !self.consumer_groups.contains_key(group)
+            && !self.offsets.contains_key(group)
     }
 
     /// Empty maps are removed with their last entry: a group whose offsets are gone costs nothing.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use protocol::ErrorCode;
+use protocol::messages::consumer_group_heartbeat::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
 use protocol::messages::heartbeat::{HeartbeatRequest, HeartbeatResponse};
 use protocol::messages::join_group::{JoinGroupRequest, JoinGroupResponse};
 use protocol::messages::leave_group::{LeaveGroupRequest, LeaveGroupResponse};
@@ -63,6 +64,8 @@ pub enum Request {
     DeleteOffsets(OffsetDeleteRequest),
     /// One group of a DeleteGroups.
     DeleteGroup(String),
+    /// ConsumerGroupHeartbeat.
+    ConsumerHeartbeat(ConsumerGroupHeartbeatRequest),
 }
 
 /// The answer to the [`Request`] of the same name.
@@ -83,6 +86,8 @@ pub enum Response {
     DeleteOffsets(OffsetDeleteResponse),
     /// One group of a DeleteGroups.
     DeleteGroup(ErrorCode),
+    /// ConsumerGroupHeartbeat.
+    ConsumerHeartbeat(ConsumerGroupHeartbeatResponse),
 }
 
 /// An answer that may be sent.
@@ -107,7 +112,8 @@ pub struct Write {
 ///
 /// For each write: append the records as one batch, then call [`appended`](crate::GroupCoordinator::appended) before
 /// anything else is asked of the coordinator; when the high watermark has passed the batch, call
-/// [`committed`](crate::GroupCoordinator::committed). If either fails, call [`failed`](crate::GroupCoordinator::failed).
+/// [`committed`](crate::GroupCoordinator::committed). If it cannot be appended, call
+/// [`failed`](crate::GroupCoordinator::failed); how long to wait for the high watermark is the coordinator's own affair.
 #[derive(Debug, Default, PartialEq, Eq)]
 #[must_use = "an append or an answer that is dropped leaves a client waiting"]
 pub struct Effects {

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::agenda::Pending;
+use crate::consumer_group::ConsumerGroup;
 use crate::durable::Offsets;
 use crate::group::{Group, Phase};
 use crate::group_coordinator::GroupCoordinator;
@@ -32,14 +33,19 @@ impl GroupCoordinator {
     pub(crate) fn expire_offsets(&mut self) {
         let now_ms = self.agenda.now.wall_ms;
         let retention = self.agenda.settings.offsets_retention;
-        let expired: Vec<Expired> = self
+        let classic = self
             .groups
             .values()
-            .map(|group| expired(group, self.durable.offsets(group.id.as_str()), now_ms, retention))
-            .collect();
+            .map(|group| expired(group, self.durable.offsets(group.id.as_str()), now_ms, retention));
+        let consumer = self.durable.consumer_groups().map(|(id, group)| {
+            let offsets = self.durable.offsets(id.as_str());
+            expired_of_consumers(id, group, offsets, now_ms, retention)
+        });
+        let expired: Vec<Expired> = classic.chain(consumer).collect();
         for Expired { group, records, all } in expired {
             let records = if all { self.tombstones_of(&group) } else { records };
             if !records.is_empty() {
+                self.agenda.stats.offsets_expired += records.len() as u64;
                 self.agenda.write(records, Pending::Nothing);
             } else if all {
                 // Its empty generation could not be written: a successor knows nothing of it either.
@@ -74,6 +80,33 @@ fn expired(group: &Group, offsets: Option<&Offsets>, now_ms: i64, retention: Dur
     Expired {
         group: group.id.clone(),
         all: kept == 0 && group.is_forgettable(),
+        records,
+    }
+}
+
+/// Of a consumer group: what nobody subscribes to expires by its own commit, as in Kafka.
+fn expired_of_consumers(
+    id: &GroupId,
+    group: &ConsumerGroup,
+    offsets: Option<&Offsets>,
+    now_ms: i64,
+    retention: Duration,
+) -> Expired {
+    let mut records = Vec::new();
+    let mut kept = 0;
+    for (topic, partitions) in offsets.into_iter().flatten() {
+        let in_use = group.is_subscribed_to(topic);
+        for (index, offset) in partitions {
+            if !in_use && is_expired(offset, Since::Commit, now_ms, retention) {
+                records.push(tombstone(id, topic, *index));
+            } else {
+                kept += 1;
+            }
+        }
+    }
+    Expired {
+        group: id.clone(),
+        all: kept == 0 && group.members().len() == 0,
         records,
     }
 }

@@ -16,12 +16,19 @@ impl GroupCoordinator {
             error_code: error.code(),
             ..HeartbeatResponse::default()
         };
-        self.agenda.reply(ticket, Response::Heartbeat(response));
+        if self.durable.consumer_group(&request.group_id).is_some() {
+            self.agenda.reply_in_order(ticket, Response::Heartbeat(response));
+        } else {
+            self.agenda.reply(ticket, Response::Heartbeat(response));
+        }
     }
 
     fn heard(&mut self, request: &HeartbeatRequest) -> Result<(), ErrorCode> {
         if request.group_id.is_empty() {
             return Err(ErrorCode::InvalidGroupId);
+        }
+        if self.durable.consumer_group(&request.group_id).is_some() {
+            return self.heard_in_consumer_group(request);
         }
         let group = self
             .groups

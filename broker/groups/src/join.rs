@@ -15,7 +15,7 @@ use crate::records::GroupRecord;
 use crate::timers::Timer;
 
 /// From here on a new dynamic member is first told its id, so that a retry does not make a second member.
-const MEMBER_ID_REQUIRED_SINCE: i16 = 4;
+pub(crate) const MEMBER_ID_REQUIRED_SINCE: i16 = 4;
 /// From here on a static leader that comes back may be told not to assign anew.
 const SKIP_ASSIGNMENT_SINCE: i16 = 9;
 /// Characters of a client id that go into a member id; with the UUID, a member id always fits its field.
@@ -25,19 +25,19 @@ const INSTANCE_ID_MAX: usize = 249;
 
 /// What a member asks for, checked.
 #[derive(Debug)]
-struct Applicant {
-    ticket: Ticket,
-    version: i16,
-    member_id: String,
-    instance_id: Option<InstanceId>,
-    client_id: String,
-    client_host: String,
-    session_timeout_ms: i32,
-    rebalance_timeout_ms: i32,
-    protocol_type: String,
-    protocols: Vec<Protocol>,
+pub(crate) struct Applicant {
+    pub(crate) ticket: Ticket,
+    pub(crate) version: i16,
+    pub(crate) member_id: String,
+    pub(crate) instance_id: Option<InstanceId>,
+    pub(crate) client_id: String,
+    pub(crate) client_host: String,
+    pub(crate) session_timeout_ms: i32,
+    pub(crate) rebalance_timeout_ms: i32,
+    pub(crate) protocol_type: String,
+    pub(crate) protocols: Vec<Protocol>,
     /// The id that it gets if it has none.
-    fresh_id: MemberId,
+    pub(crate) fresh_id: MemberId,
 }
 
 /// A static member that came back while its group was stable: it takes the place of its former life when the record that
@@ -53,12 +53,18 @@ pub(crate) struct StaticRejoin {
 impl GroupCoordinator {
     pub(crate) fn join(&mut self, context: &Context<'_>, ticket: Ticket, request: JoinGroupRequest) {
         let group_id = GroupId::from(request.group_id.as_str());
+        let is_consumer_group = self.durable.consumer_group(group_id.as_str()).is_some();
+        // Kept for a member that has to join once more.
+        let kept = is_consumer_group.then(|| request.clone());
         let applicant = match self.check_applicant(context, ticket, request) {
             Ok(applicant) => applicant,
             Err((member_id, error)) => {
                 return self.agenda.reply(ticket, Response::Join(join_error(&member_id, error)));
             }
         };
+        if let Some(request) = kept {
+            return self.join_consumer_group(context, &group_id, applicant, request);
+        }
         if !self.groups.contains_key(&group_id) {
             // Only a member that was never here may found a group, and only one that brings what a group needs.
             let error = if !applicant.member_id.is_empty() {

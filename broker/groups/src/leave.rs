@@ -26,6 +26,11 @@ impl GroupCoordinator {
                 ..MemberIdentity::default()
             }]
         };
+        let batched = context.version >= BATCH_SINCE;
+        if self.durable.consumer_group(group_id.as_str()).is_some() {
+            let answer = |members| Response::Leave(answer(batched, members));
+            return self.leave_consumer_group(&group_id, leaving, answer, ticket);
+        }
         let mut response = LeaveGroupResponse::default();
         if request.group_id.is_empty() {
             response.error_code = ErrorCode::InvalidGroupId.code();
@@ -37,11 +42,8 @@ impl GroupCoordinator {
                 .map(|member| left(member, Err(ErrorCode::UnknownMemberId)))
                 .collect();
         }
-        if context.version < BATCH_SINCE {
-            if let Some(only) = response.members.pop() {
-                response.error_code = only.error_code;
-            }
-            response.members.clear();
+        if response.error_code == ErrorCode::None.code() {
+            response = answer(batched, response.members);
         }
         self.agenda.reply(ticket, Response::Leave(response));
         self.forget_if_unused(&group_id);
@@ -90,7 +92,17 @@ fn leave_one(group: &mut Group, agenda: &mut Agenda, leaving: &MemberIdentity) -
     Ok(())
 }
 
-fn left(member: MemberIdentity, outcome: Result<(), ErrorCode>) -> MemberResponse {
+/// Before requests named several members, the one's error is the answer's.
+fn answer(batched: bool, mut members: Vec<MemberResponse>) -> LeaveGroupResponse {
+    let only = if batched { None } else { members.pop() };
+    LeaveGroupResponse {
+        error_code: only.map_or(ErrorCode::None.code(), |only| only.error_code),
+        members,
+        ..LeaveGroupResponse::default()
+    }
+}
+
+pub(crate) fn left(member: MemberIdentity, outcome: Result<(), ErrorCode>) -> MemberResponse {
     MemberResponse {
         member_id: member.member_id,
         group_instance_id: member.group_instance_id,

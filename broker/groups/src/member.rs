@@ -12,9 +12,11 @@ use crate::records::MemberMetadata;
 
 /// A way to assign that a member offers, with its metadata for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Protocol {
-    pub(crate) name: String,
-    pub(crate) metadata: Bytes,
+pub struct Protocol {
+    /// Its name.
+    pub name: String,
+    /// What the member says by it; opaque but for consumers.
+    pub metadata: Bytes,
 }
 
 /// A member, with what it waits for.
@@ -104,7 +106,7 @@ impl Member {
         }
     }
 
-    /// As an operator sees it; metadata and assignment only while they are settled.
+    /// As an operator sees it; metadata only while it is settled.
     pub(crate) fn described(&self, protocol: Option<&str>) -> DescribedGroupMember {
         DescribedGroupMember {
             member_id: self.id.as_str().to_owned(),
@@ -112,7 +114,7 @@ impl Member {
             client_id: self.client_id.clone(),
             client_host: self.client_host.clone(),
             member_metadata: protocol.map(|protocol| self.metadata_for(protocol)).unwrap_or_default(),
-            member_assignment: protocol.map(|_| self.assignment.clone()).unwrap_or_default(),
+            member_assignment: self.assignment.clone(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! OffsetCommit. Source: Kafka's `OffsetMetadataManager.commitOffset`, `ClassicGroup.validateOffsetCommit`.
 
+use model::TopicId;
 use protocol::ErrorCode;
 use protocol::messages::offset_commit::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitResponse, OffsetCommitResponsePartition,
@@ -7,6 +8,7 @@ use protocol::messages::offset_commit::{
 };
 
 use crate::agenda::Pending;
+use crate::consumer_group::{ConsumerGroup, ConsumerMember};
 use crate::exchange::{Context, Response, Ticket};
 use crate::group::{Group, Phase};
 use crate::group_coordinator::GroupCoordinator;
@@ -16,6 +18,8 @@ use crate::records::{CommittedOffset, GroupRecord};
 
 /// From here on an unknown group has an error of its own.
 const GROUP_ID_NOT_FOUND_SINCE: i16 = 9;
+/// From here on the generation may be a member's epoch (KIP-848).
+const MEMBER_EPOCH_SINCE: i16 = 9;
 /// `retention_time_ms` of a client that leaves the retention to the broker.
 const DEFAULT_RETENTION: i64 = -1;
 
@@ -24,6 +28,7 @@ impl GroupCoordinator {
         if let Err(error) = self.may_commit(context, &request) {
             return self.agenda.reply(ticket, Response::Commit(refused(request, error)));
         }
+        self.agenda.stats.offset_commits += 1;
         // A commit is a sign of life.
         if let Some(group) = self.groups.get(request.group_id.as_str())
             && matches!(group.phase, Phase::Stable | Phase::PreparingRebalance(_))
@@ -39,8 +44,10 @@ impl GroupCoordinator {
         let mut records = Vec::new();
         let mut response = OffsetCommitResponse::default();
         for topic in request.topics {
+            let topic_id = Some(TopicId(topic.topic_id)).filter(|TopicId(id)| !id.is_nil());
             let mut answered = OffsetCommitResponseTopic {
                 name: topic.name,
+                topic_id: topic.topic_id,
                 partitions: Vec::new(),
             };
             for partition in topic.partitions {
@@ -53,7 +60,7 @@ impl GroupCoordinator {
                         group: group.clone(),
                         topic: answered.name.clone(),
                         partition: index,
-                        offset: Some(committed_offset(partition, now_ms, expire_timestamp_ms)),
+                        offset: Some(committed_offset(partition, now_ms, expire_timestamp_ms, topic_id)),
                     });
                     ErrorCode::None
                 };
@@ -72,6 +79,9 @@ impl GroupCoordinator {
     }
 
     fn may_commit(&self, context: &Context<'_>, request: &OffsetCommitRequest) -> Result<(), ErrorCode> {
+        if let Some(group) = self.durable.consumer_group(&request.group_id) {
+            return check_consumer(group, request, context.version);
+        }
         match self.groups.get(request.group_id.as_str()) {
             Some(group) => check(group, request),
             // An admin client, or a consumer that assigns partitions to itself ("simple consumer").
@@ -102,10 +112,35 @@ fn check(group: &Group, request: &OffsetCommitRequest) -> Result<(), ErrorCode> 
     Ok(())
 }
 
+/// Source: Kafka's `ConsumerGroup.validateOffsetCommit`.
+fn check_consumer(group: &ConsumerGroup, request: &OffsetCommitRequest, version: i16) -> Result<(), ErrorCode> {
+    let epoch = request.generation_id_or_member_epoch;
+    if epoch < 0 && group.members().len() == 0 {
+        return Ok(());
+    }
+    let member = group.member(&request.member_id).ok_or(ErrorCode::UnknownMemberId)?;
+    if !member.is_classic() && version < MEMBER_EPOCH_SINCE {
+        return Err(ErrorCode::UnsupportedVersion);
+    }
+    check_epoch(member, epoch)
+}
+
+/// A member's epoch must be the present one; how it is told otherwise depends on the protocol that it speaks.
+pub(crate) fn check_epoch(member: &ConsumerMember, epoch: i32) -> Result<(), ErrorCode> {
+    if member.current.epoch.0 == epoch {
+        Ok(())
+    } else if member.is_classic() {
+        Err(ErrorCode::IllegalGeneration)
+    } else {
+        Err(ErrorCode::StaleMemberEpoch)
+    }
+}
+
 fn committed_offset(
     partition: OffsetCommitRequestPartition,
     now_ms: i64,
     expire_timestamp_ms: Option<i64>,
+    topic_id: Option<TopicId>,
 ) -> CommittedOffset {
     CommittedOffset {
         offset: partition.committed_offset,
@@ -113,6 +148,7 @@ fn committed_offset(
         metadata: partition.committed_metadata.unwrap_or_default(),
         commit_timestamp_ms: now_ms,
         expire_timestamp_ms,
+        topic_id,
     }
 }
 
@@ -123,6 +159,7 @@ pub fn refused(request: OffsetCommitRequest, error: ErrorCode) -> OffsetCommitRe
         .into_iter()
         .map(|topic| OffsetCommitResponseTopic {
             name: topic.name,
+            topic_id: topic.topic_id,
             partitions: topic
                 .partitions
                 .into_iter()

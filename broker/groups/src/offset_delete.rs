@@ -16,18 +16,26 @@ use crate::records::GroupRecord;
 impl GroupCoordinator {
     pub(crate) fn delete_offsets(&mut self, ticket: Ticket, request: &OffsetDeleteRequest) {
         let mut response = OffsetDeleteResponse::default();
-        let Some(group) = self.groups.get(request.group_id.as_str()) else {
+        if request.group_id.is_empty() {
+            response.error_code = ErrorCode::InvalidGroupId.code();
+            return self.agenda.reply(ticket, Response::DeleteOffsets(response));
+        }
+        let consumer = self.durable.consumer_group(&request.group_id);
+        let classic = self.groups.get(request.group_id.as_str());
+        if classic.is_none() && consumer.is_none() {
             response.error_code = ErrorCode::GroupIdNotFound.code();
             return self.agenda.reply(ticket, Response::DeleteOffsets(response));
-        };
-        if group.phase != Phase::Empty && !group.uses_consumer_protocol() {
+        }
+        if classic.is_some_and(|group| group.phase != Phase::Empty && !group.uses_consumer_protocol()) {
             // Which topics its members use cannot be told.
             response.error_code = ErrorCode::NonEmptyGroup.code();
             return self.agenda.reply(ticket, Response::DeleteOffsets(response));
         }
+        let id = GroupId::from(request.group_id.as_str());
         let mut records = Vec::new();
         for topic in &request.topics {
-            let in_use = group.is_subscribed_to(&topic.name);
+            let in_use = classic.is_some_and(|group| group.is_subscribed_to(&topic.name))
+                || consumer.is_some_and(|group| group.is_subscribed_to(&topic.name));
             let mut answered = OffsetDeleteResponseTopic {
                 name: topic.name.clone(),
                 partitions: Vec::new(),
@@ -39,8 +47,8 @@ impl GroupCoordinator {
                 } else {
                     ErrorCode::None
                 };
-                if !in_use && self.durable.offset(group.id.as_str(), &topic.name, index).is_some() {
-                    records.push(tombstone(&group.id, &topic.name, index));
+                if !in_use && self.durable.offset(id.as_str(), &topic.name, index).is_some() {
+                    records.push(tombstone(&id, &topic.name, index));
                 }
                 answered.partitions.push(OffsetDeleteResponsePartition {
                     partition_index: index,

@@ -15,6 +15,9 @@ use crate::group::{Gathering, Group, Phase};
 use crate::ids::{GenerationId, MemberId};
 use crate::timers::Timer;
 
+/// The least time between two looks for static members that are missing.
+const LEAST_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Asks everybody to join again.
 pub(crate) fn prepare(group: &mut Group, agenda: &mut Agenda) {
     if let Phase::CompletingRebalance(_) = group.phase {
@@ -78,11 +81,14 @@ fn complete_join(group: &mut Group, agenda: &mut Agenda) {
     }
     if !group.members.is_empty() && !group.elect_joined_leader() {
         // Only static members are left and none is here: their session timeouts decide how long to wait.
-        agenda.schedule(Timer::Join(group.id.clone()), group.rebalance_timeout());
+        // A client may say 0, which must not make the timer due again in the same tick, for ever.
+        let patience = group.rebalance_timeout().max(LEAST_PATIENCE);
+        agenda.schedule(Timer::Join(group.id.clone()), patience);
         return;
     }
 
     group.next_generation(agenda.now.wall_ms);
+    agenda.stats.classic_rebalances += 1;
     if group.phase == Phase::Empty {
         // If this append fails, the generation before becomes active again at the next load and times out.
         agenda.write(vec![group.to_record(&HashMap::new())], Pending::Nothing);
@@ -250,8 +256,7 @@ pub(crate) fn join_error(member_id: &str, error: ErrorCode) -> JoinGroupResponse
     JoinGroupResponse {
         error_code: error.code(),
         member_id: member_id.to_owned(),
-        // Null would not do for versions before 7.
-        protocol_name: Some(String::new()),
+        protocol_name: None,
         ..JoinGroupResponse::default()
     }
 }

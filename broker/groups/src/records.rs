@@ -1,18 +1,31 @@
 //! The records of `__consumer_offsets`, byte for byte those of Kafka: tools that read the topic, and a Kafka that takes it
 //! over, find what they expect. Source: `OffsetCommitKey/Value.json`, `GroupMetadataKey/Value.json`.
 //!
-//! Written: OffsetCommitKey 1, OffsetCommitValue 3 (1 if the client chose an expiry), GroupMetadataKey 2, GroupMetadataValue 3.
-//! Read: all versions of these. Keys of other kinds (KIP-848, share groups) are left alone.
+//! Written: OffsetCommitKey 1, OffsetCommitValue 3 (4 with the topic's id, 1 if the client chose an expiry), GroupMetadataKey 2, GroupMetadataValue 3,
+//! and those of consumer groups (`consumer`). Read: all versions of these. Keys of other kinds (share groups) are left alone.
 
 use bytes::Bytes;
+use model::TopicId;
 use protocol::codec::{DecodeError, EncodeError, Put, Reader, not_null};
 use thiserror::Error;
 
+use crate::epoch::Epoch;
 use crate::ids::{GenerationId, GroupId, InstanceId, MemberId};
+use crate::partitions::Partitions;
+
+mod consumer;
+
+pub use consumer::{
+    ClassicMemberMetadata, ConsumerGroupEpoch, ConsumerMemberMetadata, CurrentAssignment, MemberState, ResolvedRegex,
+};
 
 const OFFSET_KEY: i16 = 1;
 const GROUP_KEY: i16 = 2;
 const OFFSET_VALUE: i16 = 3;
+/// The first version that carries the topic's id.
+const OFFSET_VALUE_WITH_TOPIC_ID: i16 = 4;
+/// The id in a tagged field.
+const TOPIC_ID_TAG: u32 = 0;
 /// The one version that carries an expiry.
 const OFFSET_VALUE_WITH_EXPIRY: i16 = 1;
 const GROUP_VALUE: i16 = 3;
@@ -40,6 +53,30 @@ pub enum GroupRecord {
         /// The generation, or that the group is gone.
         metadata: Option<GroupMetadata>,
     },
+    /// Something of a consumer group (KIP-848).
+    Consumer {
+        /// Which group.
+        group: GroupId,
+        /// What of it.
+        record: ConsumerRecord,
+    },
+}
+
+/// One change to a consumer group; `None` is a tombstone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConsumerRecord {
+    /// The group's epoch. The tombstone is the end of the group.
+    Group(Option<ConsumerGroupEpoch>),
+    /// What a member says of itself.
+    Member(MemberId, Option<ConsumerMemberMetadata>),
+    /// The epoch of the target assignment: it is whole.
+    TargetEpoch(Option<Epoch>),
+    /// What a member shall have.
+    Target(MemberId, Option<Partitions>),
+    /// What a member has.
+    Current(MemberId, Option<CurrentAssignment>),
+    /// What a regular expression stands for.
+    Regex(String, Option<ResolvedRegex>),
 }
 
 /// What a consumer committed for a partition. Durable once acknowledged.
@@ -55,6 +92,8 @@ pub struct CommittedOffset {
     pub commit_timestamp_ms: i64,
     /// When it expires, if the client chose that itself (OffsetCommit 2 to 4).
     pub expire_timestamp_ms: Option<i64>,
+    /// The topic that was read, if it is known: another one of the same name starts anew for whoever asks by id.
+    pub topic_id: Option<TopicId>,
 }
 
 /// A generation of a group, as its leader's assignment made it. Durable before any member learns its assignment.
@@ -143,6 +182,7 @@ impl GroupRecord {
                 key.put_string(false, Some(group.as_str()))?;
                 Ok((key, metadata.as_ref().map(GroupMetadata::encode).transpose()?))
             }
+            Self::Consumer { group, record } => record.encode(group),
         }
     }
 
@@ -166,8 +206,18 @@ impl GroupRecord {
                 let metadata = value.map(GroupMetadata::decode).transpose()?;
                 Ok(Some(Self::Group { group, metadata }))
             }
+            kind if consumer::KEYS.contains(&kind) => {
+                let record = ConsumerRecord::decode(kind, &mut r, value)?;
+                Ok(record.map(|(group, record)| Self::Consumer { group, record }))
+            }
             _ => Ok(None),
         }
+    }
+
+    /// The group that it speaks of.
+    pub fn group(&self) -> &GroupId {
+        let (Self::Offset { group, .. } | Self::Group { group, .. } | Self::Consumer { group, .. }) = self;
+        group
     }
 }
 
@@ -181,6 +231,13 @@ impl CommittedOffset {
             w.put_string(false, Some(&self.metadata))?;
             w.put_i64(self.commit_timestamp_ms);
             w.put_i64(expire_timestamp_ms);
+        } else if let Some(TopicId(topic_id)) = self.topic_id {
+            w.put_i16(OFFSET_VALUE_WITH_TOPIC_ID);
+            w.put_i64(self.offset);
+            w.put_i32(self.leader_epoch);
+            w.put_string(true, Some(&self.metadata))?;
+            w.put_i64(self.commit_timestamp_ms);
+            w.put_tagged_fields(&[(TOPIC_ID_TAG, topic_id.as_bytes().to_vec())]);
         } else {
             w.put_i16(OFFSET_VALUE);
             w.put_i64(self.offset);
@@ -206,8 +263,14 @@ impl CommittedOffset {
             } else {
                 None
             };
+            let mut topic_id = None;
             if flexible {
-                r.skip_tagged_fields()?;
+                r.tagged_fields(|tag, r| {
+                    if tag == TOPIC_ID_TAG {
+                        topic_id = Some(TopicId(r.uuid()?)).filter(|TopicId(id)| !id.is_nil());
+                    }
+                    Ok(tag == TOPIC_ID_TAG)
+                })?;
             }
             Ok(Self {
                 offset,
@@ -215,6 +278,7 @@ impl CommittedOffset {
                 metadata,
                 commit_timestamp_ms,
                 expire_timestamp_ms,
+                topic_id,
             })
         };
         read().map_err(|source| RecordError::Damaged { what: WHAT, source })

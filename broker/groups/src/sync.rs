@@ -8,17 +8,26 @@ use protocol::ErrorCode;
 use protocol::messages::sync_group::{SyncGroupRequest, SyncGroupResponse};
 
 use crate::agenda::{Agenda, Pending};
-use crate::exchange::{Response, Ticket};
+use crate::exchange::{Context, Response, Ticket};
 use crate::group::{Assigning, Group, Phase};
 use crate::group_coordinator::GroupCoordinator;
 use crate::ids::MemberId;
 use crate::rebalance::sync_error;
 use crate::timers::Timer;
 
+/// From here on a member says which protocol it means.
+const PROTOCOL_SINCE: i16 = 5;
+
 impl GroupCoordinator {
-    pub(crate) fn sync(&mut self, ticket: Ticket, request: SyncGroupRequest) {
+    pub(crate) fn sync(&mut self, context: &Context<'_>, ticket: Ticket, request: SyncGroupRequest) {
         let checked = if request.group_id.is_empty() {
             Err(ErrorCode::InvalidGroupId)
+        } else if context.version >= PROTOCOL_SINCE
+            && (request.protocol_type.is_none() || request.protocol_name.is_none())
+        {
+            Err(ErrorCode::InconsistentGroupProtocol)
+        } else if self.durable.consumer_group(&request.group_id).is_some() {
+            return self.sync_with_consumer_group(ticket, &request);
         } else {
             self.groups
                 .get_mut(request.group_id.as_str())

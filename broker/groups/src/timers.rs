@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
+use crate::exchange::{Ticket, WriteId};
 use crate::ids::{GroupId, MemberId};
 
 /// Something that happens if nothing else does.
@@ -14,8 +15,18 @@ pub(crate) enum Timer {
     Join(GroupId),
     /// Members that have not asked for their assignment are gone.
     Sync(GroupId),
+    /// A member of a consumer group has not given back its partitions.
+    Revocation(GroupId, MemberId),
+    /// A classic member of a consumer group was told to join again, and has not.
+    ClassicJoin(GroupId, MemberId),
+    /// A classic member of a consumer group has joined, and has not asked for its assignment.
+    ClassicSync(GroupId, MemberId),
     /// Time to look for offsets that have expired.
     Expiry,
+    /// An append has not been committed: whoever waits for it is told.
+    Commit(WriteId),
+    /// An answer has waited too long for an append that others wrote.
+    Answer(WriteId, Ticket),
 }
 
 /// The deadlines of one coordinator, by the monotonic clock of the shell.
@@ -42,6 +53,11 @@ impl Timers {
         if let Some(deadline) = self.deadlines.remove(&timer) {
             self.in_order.remove(&(deadline, timer));
         }
+    }
+
+    /// Whether `timer` has a deadline.
+    pub(crate) fn is_scheduled(&self, timer: &Timer) -> bool {
+        self.deadlines.contains_key(timer)
     }
 
     /// The earliest deadline.

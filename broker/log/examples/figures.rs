@@ -7,7 +7,8 @@ use std::time::Duration;
 use broker_log::dir::fs::FsDir;
 use broker_log::{Checkpoint, DataDir, LogConfig, Offsets, OpenState, PartitionLog, TopicPartition};
 use model::{BrokerEpoch, LeaderEpoch, PartitionIndex, TopicId, TopicName};
-use protocol::batch::BatchBuilder;
+use protocol::batch::{BatchBuilder, Compression};
+use protocol::compression::Level;
 
 /// Time on a core, so that neighbours on the machine do not count.
 struct Busy(Duration);
@@ -40,9 +41,42 @@ fn partition(index: i32) -> TopicPartition {
     }
 }
 
+/// What it costs to look into what a producer compressed: batches of 16 KiB of text, as clients fill them by default.
+fn compressed(log: &mut PartitionLog<FsDir>, codec: Compression, now: i64) {
+    const BATCHES: u32 = 4000;
+    let text: Vec<u8> = (0..200_u32)
+        .flat_map(|n| format!("{{\"id\":{},\"state\":\"sent\"}}", n * 7919 % 1013).into_bytes())
+        .collect();
+    let mut builder = BatchBuilder::new();
+    for at in 0..80 {
+        builder.push(now, None, Some(&text[at * 20..at * 20 + 197]), &[]);
+    }
+    let plain = builder.size_in_bytes();
+    let batch = builder.compress(codec, Level::Default).unwrap().build();
+    let (mut sent, mut outcomes) = (batch.clone(), Vec::new());
+    let start = Busy::now();
+    for _ in 0..BATCHES {
+        sent[..8].fill(0);
+        log.append_as_leader(&mut [&mut sent], LeaderEpoch(0), now, &mut outcomes);
+        assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+    }
+    let each = start.elapsed() / BATCHES;
+    let walk = Busy::now();
+    let header = protocol::batch::check_whole(&batch).unwrap();
+    for _ in 0..BATCHES {
+        protocol::batch::walk_compressed(&batch, &header, 1 << 20).unwrap();
+    }
+    let walk = walk.elapsed() / BATCHES;
+    println!(
+        "append of 80 records, {plain} bytes, {codec:?} {}: {each:?}, of which a walk by stream {walk:?}",
+        batch.len()
+    );
+}
+
 fn main() {
     const PARTITIONS: i32 = 5000;
     const APPENDS: u32 = 400_000;
+    const NOW: i64 = 1_700_000_000_000;
     let temp = tempfile::tempdir().unwrap();
     let dir = FsDir::new(temp.path());
     let id = TopicId::from_random([1; 16]);
@@ -54,9 +88,7 @@ fn main() {
     };
 
     let mut log = open(&data, 0, OpenState::default());
-    let batch = BatchBuilder::new()
-        .record(1_700_000_000_000, None, Some(&[7; 197]))
-        .build();
+    let batch = BatchBuilder::new().record(NOW, None, Some(&[7; 197])).build();
     let mut outcomes = Vec::new();
     for depth in [1_u32, 5] {
         let mut sent: Vec<Vec<u8>> = (0..depth).map(|_| batch.clone()).collect();
@@ -67,11 +99,20 @@ fn main() {
                 sent[..8].fill(0);
             }
             let mut slices: Vec<&mut [u8]> = sent.iter_mut().map(Vec::as_mut_slice).collect();
-            log.append_as_leader(&mut slices, LeaderEpoch(0), 0, &mut outcomes);
+            log.append_as_leader(&mut slices, LeaderEpoch(0), NOW, &mut outcomes);
             assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
         }
         let each = start.elapsed() / APPENDS;
         println!("append of {} bytes, {depth} at a time: {each:?} a batch", batch.len());
+    }
+    for codec in [
+        Compression::None,
+        Compression::Gzip,
+        Compression::Snappy,
+        Compression::Lz4,
+        Compression::Zstd,
+    ] {
+        compressed(&mut log, codec, NOW);
     }
     let start = Busy::now();
     let reads = 100_000;
@@ -88,7 +129,7 @@ fn main() {
     for index in 1..PARTITIONS {
         let mut log = open(&data, index, OpenState::default());
         for _ in 0..3 {
-            log.append_as_leader(&mut [&mut batch.clone()], LeaderEpoch(0), 0, &mut outcomes);
+            log.append_as_leader(&mut [&mut batch.clone()], LeaderEpoch(0), NOW, &mut outcomes);
         }
         offsets.insert(partition(index), log.close().unwrap());
     }

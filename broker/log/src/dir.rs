@@ -50,6 +50,12 @@ pub trait DirFile: Send + Sync + 'static {
     /// Reads at `position`; fewer bytes than asked only at the end of the file.
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize>;
 
+    /// The same from memory only: `WouldBlock` where the disk would have to be waited for. An implementation that cannot
+    /// tell waits.
+    fn read_cached_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        self.read_at(buffer, position)
+    }
+
     /// Writes the slices one after another from `position` in one call (`pwritev`); may write fewer bytes.
     fn write_at(&self, slices: &[IoSlice<'_>], position: u64) -> io::Result<usize>;
 
@@ -59,6 +65,15 @@ pub trait DirFile: Send + Sync + 'static {
     /// Makes bytes and length durable (fdatasync). An error is fatal: it is never retried, since the
     /// kernel may have dropped the dirty pages.
     fn sync(&self) -> io::Result<()>;
+}
+
+/// Whether a read may wait for the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// As long as it takes.
+    Endless,
+    /// Not at all: `WouldBlock` if the bytes are not in memory.
+    None,
 }
 
 /// What [`Dir::open`] does when the file is there or not.
@@ -86,9 +101,24 @@ pub(crate) fn write_all_at<F: DirFile>(file: &F, bytes: &[u8], position: u64) ->
 
 /// Fills `buffer` from `position` as far as the file goes; returns how many bytes were there.
 pub(crate) fn read_full_at<F: DirFile>(file: &F, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+    read_full(file, buffer, position, Patience::Endless)
+}
+
+/// The same with this much patience.
+pub(crate) fn read_full<F: DirFile>(
+    file: &F,
+    buffer: &mut [u8],
+    position: u64,
+    patience: Patience,
+) -> io::Result<usize> {
     let mut filled = 0;
     while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match file.read_at(rest, position + filled as u64) {
+        let at = position + filled as u64;
+        let read = match patience {
+            Patience::Endless => file.read_at(rest, at),
+            Patience::None => file.read_cached_at(rest, at),
+        };
+        match read {
             Ok(0) => break,
             Ok(count) => filled += count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -108,6 +108,11 @@ pub enum LogError {
 }
 
 impl LogError {
+    /// A read without waiting found that it would have to wait.
+    pub fn would_block(&self) -> bool {
+        matches!(self, Self::Read { source, .. } if source.kind() == io::ErrorKind::WouldBlock)
+    }
+
     pub(crate) fn offline(doing: &'static str, source: io::Error) -> Self {
         Self::Offline {
             doing,
@@ -160,19 +165,17 @@ pub enum AppendError {
         /// The setting.
         limit: u32,
     },
-    /// A timestamp that `message.timestamp.before.max.ms` or `message.timestamp.after.max.ms` does not allow.
+    /// Timestamps that `message.timestamp.before.max.ms` or `message.timestamp.after.max.ms` does not allow.
     #[error(
-        "timestamp {timestamp} is not within {before_max_ms} ms before and {after_max_ms} ms after the broker's {now_ms}"
+        "one or more records have been rejected due to invalid timestamp: they should be within {earliest} and {latest}"
     )]
     TimestampOutOfRange {
-        /// Of a record, in milliseconds.
-        timestamp: i64,
-        /// The broker's clock.
-        now_ms: i64,
-        /// The setting.
-        before_max_ms: i64,
-        /// The setting.
-        after_max_ms: i64,
+        /// Positions in the batch and timestamps in milliseconds of the records at fault; the first thousand of them.
+        records: Vec<(i32, i64)>,
+        /// The earliest timestamp allowed, in milliseconds.
+        earliest: i64,
+        /// The latest timestamp allowed, in milliseconds.
+        latest: i64,
     },
     /// A sequence number does not follow the producer's last one.
     #[error("producer {producer_id} sent sequence {found} where {expected} was due")]
@@ -183,6 +186,16 @@ pub enum AppendError {
         found: i32,
         /// The number that was due.
         expected: i32,
+    },
+    /// A batch from before the last five of its producer: it is here, and nobody remembers at which offset.
+    #[error("producer {producer_id} sent sequence {found} again, which was written long ago")]
+    DuplicateSequence {
+        /// The producer.
+        producer_id: i64,
+        /// First sequence number of the batch.
+        found: i32,
+        /// It lies before this offset.
+        before_offset: i64,
     },
     /// A newer incarnation of the producer has written.
     #[error("producer {producer_id} sent epoch {found} after epoch {current}")]
@@ -202,6 +215,24 @@ pub enum AppendError {
         /// Newest epoch in the log.
         current: i32,
     },
+    /// A leader's batch does not begin where this log ends.
+    #[error(
+        "a batch from offset {found} with last delta {last_offset_delta} was fetched where offset {expected} was due"
+    )]
+    OffsetOutOfOrder {
+        /// First offset of the batch.
+        found: i64,
+        /// Offsets after the first.
+        last_offset_delta: i32,
+        /// The offset that was due.
+        expected: i64,
+    },
+    /// The leader's first batch begins before the end of this log: an empty log must start there, another one must end there.
+    #[error("the leader sent a batch that begins at offset {base_offset}, before the log end")]
+    BeginsWithin {
+        /// First offset of the batch.
+        base_offset: i64,
+    },
     /// The log could not store it; nothing of the batch will be seen by a reader.
     #[error(transparent)]
     Storage(#[from] LogError),
@@ -216,9 +247,34 @@ impl AppendError {
             Self::LargerThanSegment { .. } => ErrorCode::RecordListTooLarge,
             Self::TimestampOutOfRange { .. } => ErrorCode::InvalidTimestamp,
             Self::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequenceNumber,
+            Self::DuplicateSequence { .. } => ErrorCode::DuplicateSequenceNumber,
             Self::InvalidProducerEpoch { .. } => ErrorCode::InvalidProducerEpoch,
             Self::FencedLeaderEpoch { .. } => ErrorCode::FencedLeaderEpoch,
+            Self::OffsetOutOfOrder { .. } | Self::BeginsWithin { .. } => ErrorCode::CorruptMessage,
             Self::Storage(error) => error.code(),
+        }
+    }
+
+    /// The records of the batch at fault, by position from 0, each with a sentence (`record_errors` of KIP-467).
+    pub fn record_errors(&self) -> Vec<(i32, String)> {
+        match self {
+            Self::Batch(error) => {
+                let index = error.record_index();
+                index.map(|index| (index, error.to_string())).into_iter().collect()
+            }
+            Self::TimestampOutOfRange {
+                records,
+                earliest,
+                latest,
+            } => records
+                .iter()
+                .map(|(index, timestamp)| {
+                    let message =
+                        format!("timestamp {timestamp} is out of range, it should be within [{earliest}, {latest}]");
+                    (*index, message)
+                })
+                .collect(),
+            _ => Vec::new(),
         }
     }
 }

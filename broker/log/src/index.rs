@@ -3,12 +3,13 @@
 //! Entries are Kafka's to the byte: an entry every `index.interval.bytes`, which names a batch by its **last**
 //! offset. The newest entries live in memory and are written out in pieces; nothing is preallocated. An index is
 //! derived: after an unclean stop that of the tail is rebuilt, and what a lookup finds is checked against the
-//! batch it names ([`crate::segment`]), so a damaged index costs time, never a wrong answer.
+//! batch it names ([`crate::segment`]). So a damaged offset index costs time, never a wrong answer; a time index that
+//! lost true entries at its end after a clean stop hides the records behind them from searches by time, as in Kafka.
 
 use std::io;
 use std::sync::{Arc, OnceLock};
 
-use crate::dir::{Dir, DirFile, Open, read_full_at, write_all_at};
+use crate::dir::{Dir, DirFile, Open, Patience, read_full, write_all_at};
 
 /// Entries kept in memory before they are written to the file: 16 or 24 KiB.
 const ENTRIES_IN_MEMORY: usize = 2048;
@@ -162,6 +163,10 @@ impl<D: Dir, E: Entry> Index<D, E> {
     }
 
     pub(crate) fn get(&self, at: usize) -> io::Result<Option<E>> {
+        self.get_with(Patience::Endless, at)
+    }
+
+    fn get_with(&self, patience: Patience, at: usize) -> io::Result<Option<E>> {
         let stored = self.stored()?;
         if let Some(in_memory) = at.checked_sub(stored.entries) {
             return Ok(self.memory.get(in_memory).copied());
@@ -169,7 +174,7 @@ impl<D: Dir, E: Entry> Index<D, E> {
         let Some(file) = &stored.file else { return Ok(None) };
         let mut buffer = [0; 16];
         let buffer = buffer.get_mut(..E::BYTES).unwrap_or_default();
-        read_full_at(&**file, buffer, (at * E::BYTES) as u64)?;
+        read_full(&**file, buffer, (at * E::BYTES) as u64, patience)?;
         Ok(E::decode(buffer))
     }
 
@@ -182,6 +187,11 @@ impl<D: Dir, E: Entry> Index<D, E> {
 
     /// The last entry for which `holds`; it must hold for a prefix of the entries.
     pub(crate) fn last_where(&self, holds: impl Fn(E) -> bool) -> io::Result<Option<E>> {
+        self.last_where_with(Patience::Endless, holds)
+    }
+
+    /// The same with this much patience.
+    pub(crate) fn last_where_with(&self, patience: Patience, holds: impl Fn(E) -> bool) -> io::Result<Option<E>> {
         // The tail is asked for most, and needs no look at the file.
         if self.memory.first().is_some_and(|first| holds(*first)) {
             let after = self.memory.partition_point(|entry| holds(*entry));
@@ -191,7 +201,7 @@ impl<D: Dir, E: Entry> Index<D, E> {
         let mut found = None;
         while low < high {
             let middle = low + (high - low) / 2;
-            match self.get(middle)? {
+            match self.get_with(patience, middle)? {
                 Some(entry) if holds(entry) => {
                     found = Some(entry);
                     low = middle + 1;

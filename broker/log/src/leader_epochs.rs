@@ -125,13 +125,20 @@ impl LeaderEpochs {
     }
 
     /// The largest epoch not above `epoch` and where it ends (KIP-279): the next epoch's start, or the log end.
-    /// `None` if the log knows nothing that old or is asked about an epoch it has not seen yet.
+    /// An epoch older than all known ones ends where those begin. `None` for an epoch that the log has not seen yet.
     pub fn end_offset(&self, epoch: LeaderEpoch, log_end_offset: i64) -> Option<(LeaderEpoch, i64)> {
         if self.latest().is_none_or(|latest| epoch > latest) {
             return None;
         }
         let after = self.entries.partition_point(|entry| entry.epoch <= epoch);
-        let found = self.entries.get(after.checked_sub(1)?)?;
+        let Some(found) = after.checked_sub(1).and_then(|floor| self.entries.get(floor)) else {
+            // Older than all that is known: it ends where those begin (Kafka's `LeaderEpochFileCache.endOffsetFor`).
+            return self
+                .entries
+                .first()
+                .filter(|_| epoch.0 >= 0)
+                .map(|first| (epoch, first.start_offset));
+        };
         let end = self.entries.get(after).map_or(log_end_offset, |next| next.start_offset);
         Some((found.epoch, end))
     }
@@ -188,7 +195,8 @@ mod tests {
     fn an_epoch_ends_where_the_next_known_one_begins() {
         let epochs = epochs(&[(1, 0), (4, 10), (6, 20)]);
         let end = |epoch| epochs.end_offset(LeaderEpoch(epoch), 33).map(|(e, o)| (e.0, o));
-        assert_eq!(end(0), None);
+        assert_eq!(end(-1), None);
+        assert_eq!(end(0), Some((0, 0)));
         assert_eq!(end(1), Some((1, 10)));
         assert_eq!(end(3), Some((1, 10)));
         assert_eq!(end(5), Some((4, 20)));

@@ -1,7 +1,7 @@
 //! One partition's log. One owner at a time: the caller holds it under a short lock.
 
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use model::{LeaderEpoch, TopicId};
 
@@ -16,7 +16,10 @@ use crate::recovery::{self, RecoveryReport};
 use crate::segment::Segment;
 
 pub(crate) mod append;
+mod delete_records;
 pub(crate) mod flush;
+pub(crate) mod follow;
+mod intake;
 pub(crate) mod read;
 pub(crate) mod retention;
 mod truncate;
@@ -52,7 +55,7 @@ pub struct PartitionLog<D: Dir> {
     snapshots: Vec<i64>,
     unsaved: Unsaved<D>,
     /// The newest change that the file of leader epochs holds; held while it is written.
-    epochs_written: Arc<Mutex<u64>>,
+    epochs_written: flush::EpochsWritten,
     /// Set by the first write or sync that failed; nothing is accepted any more.
     offline: Option<LogError>,
     /// How often the log was cut: a flush begun before a cut says nothing about what came after it.
@@ -171,7 +174,7 @@ impl<D: Dir> PartitionLog<D> {
             producers: recovered.producers,
             snapshots: recovered.snapshots,
             unsaved,
-            epochs_written: Arc::default(),
+            epochs_written: flush::EpochsWritten::default(),
             offline: None,
             cuts: 0,
             retained_from: None,

@@ -91,6 +91,13 @@ impl ProducerState {
             if let Some(original) = entry.find(batch) {
                 return Ok(Some(original));
             }
+            if let Some(before_offset) = entry.remembers_from_after(batch) {
+                return Err(AppendError::DuplicateSequence {
+                    producer_id,
+                    found: batch.base_sequence,
+                    before_offset,
+                });
+            }
             match entry.batches().last() {
                 Some(last) => next_sequence(last.last_sequence, 1),
                 None => 0,
@@ -172,6 +179,20 @@ impl ProducerEntry {
             .copied()
     }
 
+    /// Where the oldest batch that is remembered begins, if `batch` ends before it. Then it is in the log, since a gap is
+    /// refused: a client whose leader changed can have more than five batches in flight, and hear of the first of them last.
+    /// Kafka calls that OUT_OF_ORDER_SEQUENCE_NUMBER, which Java's producer repeats until the records expire.
+    fn remembers_from_after(&self, batch: &ProducerBatch) -> Option<i64> {
+        let oldest = self.batches().first()?;
+        let first_sequence = i64::from(oldest.last_sequence) - i64::from(oldest.offset_delta);
+        let after = i64::from(batch.base_sequence) + i64::from(batch.offset_delta);
+        // Sequence numbers wrap: what is not behind by less than half of them is ahead.
+        let behind = (first_sequence - after).rem_euclid(i64::from(i32::MAX) + 1);
+        let is_older =
+            usize::from(self.remembered) == BATCHES_REMEMBERED && (1..=i64::from(i32::MAX / 2)).contains(&behind);
+        is_older.then(|| oldest.last_offset - i64::from(oldest.offset_delta))
+    }
+
     fn push(&mut self, range: SequenceRange) {
         if usize::from(self.remembered) == BATCHES_REMEMBERED {
             self.batches.rotate_left(1);
@@ -219,9 +240,43 @@ mod tests {
         let state = appended(&[(0, 0, 1), (0, 1, 2), (0, 3, 1), (0, 4, 1), (0, 5, 1), (0, 6, 1)]);
         assert_eq!(state.check(&batch(0, 1, 2)).unwrap().unwrap().last_offset, 2);
         assert_eq!(state.check(&batch(0, 6, 1)).unwrap().unwrap().last_offset, 6);
+    }
+
+    #[test]
+    fn a_retry_of_an_older_batch_is_known_to_be_there_and_a_part_of_one_is_not() {
+        let state = appended(&[(0, 0, 2), (0, 2, 2), (0, 4, 1), (0, 5, 1), (0, 6, 1), (0, 7, 1)]);
         assert!(matches!(
-            state.check(&batch(0, 0, 1)),
-            Err(AppendError::OutOfOrderSequence { expected: 7, .. })
+            state.check(&batch(0, 0, 2)),
+            Err(AppendError::DuplicateSequence {
+                found: 0,
+                before_offset: 2,
+                ..
+            })
+        ));
+        assert!(matches!(
+            state.check(&batch(0, 1, 2)),
+            Err(AppendError::OutOfOrderSequence { expected: 8, .. })
+        ));
+        let wrapped = appended(&[
+            (0, i32::MAX - 1, 2),
+            (0, 0, 1),
+            (0, 1, 1),
+            (0, 2, 1),
+            (0, 3, 1),
+            (0, 4, 1),
+        ]);
+        assert!(matches!(
+            wrapped.check(&batch(0, i32::MAX - 1, 2)),
+            Err(AppendError::DuplicateSequence { before_offset: 2, .. })
+        ));
+    }
+
+    #[test]
+    fn of_a_producer_with_few_batches_nothing_older_is_known() {
+        let state = appended(&[(0, 40, 2), (0, 42, 1)]);
+        assert!(matches!(
+            state.check(&batch(0, 10, 1)),
+            Err(AppendError::OutOfOrderSequence { expected: 43, .. })
         ));
     }
 

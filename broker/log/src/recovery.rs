@@ -152,8 +152,10 @@ fn remove_before<D: Dir>(dir: &D, names: &mut Names, start: i64) -> Result<(), L
             remove_if_there(dir, &name)?;
         }
     }
-    remove_snapshots(dir, names.snapshots.iter().copied().filter(|offset| *offset < start))?;
-    names.snapshots.retain(|offset| *offset >= start);
+    // The log may start in the middle of a segment: what was known of producers where that begins is still needed.
+    let first = names.bases.first().copied().unwrap_or(start);
+    remove_snapshots(dir, names.snapshots.iter().copied().filter(|offset| *offset < first))?;
+    names.snapshots.retain(|offset| *offset >= first);
     Ok(())
 }
 
@@ -226,7 +228,7 @@ fn take_clean<D: Dir>(
     let is_empty = segments
         .first()
         .is_some_and(|first| first.base_offset() == log_end_offset);
-    let epochs = match read_epochs(dir, &segments, log_end_offset)? {
+    let epochs = match read_epochs(dir, &segments, state.log_start_offset, log_end_offset)? {
         Some(epochs) => epochs,
         // Nothing was ever written that would have an epoch.
         None if is_empty => LeaderEpochs::default(),
@@ -271,7 +273,7 @@ fn scan<D: Dir>(
     };
     let below = segments.get(..first).unwrap_or_default();
     let mut scan = Scan {
-        epochs: epochs_below(dir, below, scan_start)?,
+        epochs: epochs_below(dir, below, state.log_start_offset, scan_start)?,
         producers: rebuild_producers(dir, below, names.snapshots.as_slice(), limit)?,
         next_offset: scan_start,
         recovery_point: state.recovery_point,
@@ -453,13 +455,19 @@ fn check_sealed_indexes<D: Dir>(
 
 /// The epochs in the file, if what it says of `segments`, which end at `end`, is true: each epoch below begins with a
 /// batch of it, the first one no later than the log.
-fn read_epochs<D: Dir>(dir: &D, segments: &[Segment<D>], end: i64) -> Result<Option<LeaderEpochs>, LogError> {
+fn read_epochs<D: Dir>(
+    dir: &D,
+    segments: &[Segment<D>],
+    log_start: i64,
+    end: i64,
+) -> Result<Option<LeaderEpochs>, LogError> {
     let content =
         read_file(dir, leader_epochs::FILE_NAME).map_err(|error| LogError::read("reading the leader epochs", error))?;
     let Some(epochs) = content.map_or(Ok(None), |content| LeaderEpochs::parse(&content))? else {
         return Ok(None);
     };
-    let start = segments.first().map_or(end, Segment::base_offset);
+    // Records may have been deleted from the middle of a segment, or of a batch, on.
+    let start = segments.first().map_or(end, Segment::base_offset).max(log_start);
     if start < end && epochs.entries().first().is_none_or(|first| first.start_offset > start) {
         return Ok(None);
     }
@@ -475,7 +483,8 @@ fn read_epochs<D: Dir>(dir: &D, segments: &[Segment<D>], end: i64) -> Result<Opt
             return Ok(None);
         };
         let true_of = |header: &BatchHeader| {
-            header.base_offset == entry.start_offset && header.partition_leader_epoch == entry.epoch.0
+            (header.base_offset == entry.start_offset || entry.start_offset == log_start)
+                && header.partition_leader_epoch == entry.epoch.0
         };
         if !segment
             .find(entry.start_offset)?
@@ -488,8 +497,13 @@ fn read_epochs<D: Dir>(dir: &D, segments: &[Segment<D>], end: i64) -> Result<Opt
 }
 
 /// The epochs of everything below `offset`, from the file or else from the batches.
-fn epochs_below<D: Dir>(dir: &D, segments: &[Segment<D>], offset: i64) -> Result<LeaderEpochs, LogError> {
-    if let Some(mut epochs) = read_epochs(dir, segments, offset)? {
+fn epochs_below<D: Dir>(
+    dir: &D,
+    segments: &[Segment<D>],
+    log_start: i64,
+    offset: i64,
+) -> Result<LeaderEpochs, LogError> {
+    if let Some(mut epochs) = read_epochs(dir, segments, log_start, offset)? {
         if !seeded_bug!(EpochsNotTruncated) {
             epochs.truncate_from_end(offset);
         }

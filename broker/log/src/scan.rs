@@ -2,7 +2,7 @@
 
 use protocol::batch::{BatchHeader, HEADER_LEN};
 
-use crate::dir::{DirFile, read_full_at};
+use crate::dir::{DirFile, Patience, read_full, read_full_at};
 use crate::error::LogError;
 
 /// Bytes read at a time when only headers are wanted: about one index interval, so that a lookup is one read.
@@ -29,6 +29,7 @@ pub(crate) struct HeaderWalk<'a, F> {
     buffer: [u8; HEADERS_AT_ONCE],
     filled: usize,
     start: u64,
+    patience: Patience,
 }
 
 impl<'a, F: DirFile> HeaderWalk<'a, F> {
@@ -40,7 +41,13 @@ impl<'a, F: DirFile> HeaderWalk<'a, F> {
             buffer: [0; HEADERS_AT_ONCE],
             filled: 0,
             start: 0,
+            patience: Patience::Endless,
         }
+    }
+
+    /// The walk fails with `WouldBlock` where it would have to wait, if it has no patience.
+    pub(crate) fn with(self, patience: Patience) -> Self {
+        Self { patience, ..self }
     }
 
     /// The header of the batch at `position`, whose records lie within the segment.
@@ -52,7 +59,7 @@ impl<'a, F: DirFile> HeaderWalk<'a, F> {
         if !in_buffer {
             let wanted = (self.end - position).min(HEADERS_AT_ONCE as u64) as usize;
             let buffer = self.buffer.get_mut(..wanted).unwrap_or_default();
-            self.filled = read_full_at(self.file, buffer, position)
+            self.filled = read_full(self.file, buffer, position, self.patience)
                 .map_err(|error| LogError::read("reading batch headers", error))?;
             self.start = position;
         }
@@ -133,11 +140,35 @@ fn check_header(bytes: &[u8], left: u64) -> Found<BatchHeader> {
             header.size_in_bytes()
         )),
         // Outside of what the checksum covers, or not yet checked against it.
-        Ok(header) if header.base_offset < 0 || header.last_offset_delta < 0 => Found::Broken(format!(
-            "a batch from offset {} with last delta {}",
-            header.base_offset, header.last_offset_delta
-        )),
+        // After the last offset there is always one more: whoever walks on counts on it.
+        Ok(header) if header.base_offset < 0 || header.last_offset_delta < 0 || header.last_offset() == i64::MAX => {
+            Found::Broken(format!(
+                "a batch from offset {} with last delta {}",
+                header.base_offset, header.last_offset_delta
+            ))
+        }
         Ok(header) => Found::Batch(header),
         Err(error) => Found::Broken(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::batch::BatchBuilder;
+
+    use super::*;
+
+    #[test]
+    fn a_batch_that_ends_where_no_offset_follows_is_broken() {
+        let at = |base_offset| {
+            BatchBuilder::new()
+                .base_offset(base_offset)
+                .record(1, None, None)
+                .build()
+        };
+        let found = |batch: &[u8]| check_header(batch, batch.len() as u64);
+        assert!(matches!(found(&at(i64::MAX - 1)), Found::Batch(_)));
+        assert!(matches!(found(&at(i64::MAX)), Found::Broken(_)));
+        assert!(matches!(found(&at(-1)), Found::Broken(_)));
     }
 }

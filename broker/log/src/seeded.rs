@@ -57,6 +57,16 @@ mod bugs {
         RemovedBeforeLogStart,
         /// Old segments are removed although no snapshot remembers their producers.
         ProducersNotKept,
+        /// The log start moves to records that no sync has covered.
+        DeletedBeforeSync,
+        /// What a follower appends leaves no trace in the leader epochs.
+        FollowersEpochNotNoted,
+        /// A log is emptied while the disk still says that everything below its end is there.
+        RestartedAboveRecoveryPoint,
+        /// A log is emptied while the epochs of what it held stay on the disk.
+        RestartedWithEpochs,
+        /// An emptied log takes records before its new beginning is durable.
+        RestartedBeforeLogStart,
         /// A producer's state moves although its batch could not be written.
         ProducerNotRolledBack,
     }

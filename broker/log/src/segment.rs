@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use protocol::batch::BatchHeader;
 
-use crate::dir::{Dir, DirFile, Open, read_full_at};
+use crate::dir::{Dir, DirFile, Open, Patience, read_full_at};
 use crate::error::LogError;
 use crate::index::{Index, OffsetEntry, TimeEntry};
 use crate::scan::{Found, HeaderWalk};
@@ -214,6 +214,11 @@ impl<D: Dir> Segment<D> {
         }
     }
 
+    /// The file of the offset index, if it has been opened.
+    pub(crate) fn offset_index(&self) -> Option<Arc<D::File>> {
+        self.offsets.file()
+    }
+
     /// Files whose sync makes the segment durable.
     pub(crate) fn files(&self) -> Result<Vec<Arc<D::File>>, LogError> {
         let mut files = vec![Arc::clone(self.log()?)];
@@ -322,13 +327,14 @@ impl<D: Dir> Segment<D> {
     /// by `holds`.
     fn walk_from(
         &self,
+        patience: Patience,
         holds: impl Fn(OffsetEntry) -> bool,
         wanted: impl Fn(&Placed) -> bool,
     ) -> Result<Option<Placed>, LogError> {
-        let mut walk = HeaderWalk::new(&**self.log()?, self.size);
+        let mut walk = HeaderWalk::new(&**self.log()?, self.size).with(patience);
         let entry = self
             .offsets
-            .last_where(holds)
+            .last_where_with(patience, holds)
             .map_err(|error| LogError::read("reading an index", error))?;
         let mut position = self.check_entry(&mut walk, entry)?.map_or(0, |placed| placed.position);
         let mut next_offset = self.base_offset;
@@ -358,22 +364,28 @@ impl<D: Dir> Segment<D> {
 
     /// The first batch whose last offset is `offset` or more.
     pub(crate) fn find(&self, offset: i64) -> Result<Option<Placed>, LogError> {
+        self.find_with(Patience::Endless, offset)
+    }
+
+    /// The same with this much patience.
+    pub(crate) fn find_with(&self, patience: Patience, offset: i64) -> Result<Option<Placed>, LogError> {
         let base = self.base_offset;
         let holds = |entry: OffsetEntry| base + i64::from(entry.relative_offset) <= offset;
-        self.walk_from(holds, |placed| placed.header.last_offset() >= offset)
+        self.walk_from(patience, holds, |placed| placed.header.last_offset() >= offset)
     }
 
     /// Whole batches from the one that contains `offset` on: those with records below `max_offset` only, up to
     /// `max_bytes`, but the first in any case if `min_one`.
     pub(crate) fn read(
         &self,
+        patience: Patience,
         offset: i64,
         max_bytes: usize,
         max_offset: i64,
         end_offset: i64,
         min_one: bool,
     ) -> Result<Option<BatchRange>, LogError> {
-        let Some(first) = self.find(offset)? else {
+        let Some(first) = self.find_with(patience, offset)? else {
             return Ok(None);
         };
         if first.header.last_offset() >= max_offset {
@@ -382,14 +394,14 @@ impl<D: Dir> Segment<D> {
         let (mut end, mut next_offset) = (self.size, end_offset);
         if max_offset < end_offset {
             // The batch that contains the bound is not below it.
-            if let Some(beyond) = self.find(max_offset)? {
+            if let Some(beyond) = self.find_with(patience, max_offset)? {
                 (end, next_offset) = (beyond.position, beyond.header.base_offset);
             }
         }
         let limit = first.position.saturating_add(max_bytes as u64);
         if end > limit {
             let holds = |entry: OffsetEntry| u64::from(entry.position) <= limit;
-            let crossing = self.walk_from(holds, |placed| placed.end() > limit)?;
+            let crossing = self.walk_from(patience, holds, |placed| placed.end() > limit)?;
             match crossing.filter(|crossing| crossing.position > first.position) {
                 Some(crossing) => (end, next_offset) = (crossing.position, crossing.header.base_offset),
                 None if min_one => (end, next_offset) = (first.end(), first.header.last_offset() + 1),
@@ -454,20 +466,22 @@ impl<D: Dir> Segment<D> {
         }))
     }
 
-    /// The first batch whose largest timestamp is `timestamp` or more.
-    pub(crate) fn find_timestamp(&self, timestamp: i64) -> Result<Option<Placed>, LogError> {
+    /// The first batch with records at `from` or later whose largest timestamp is `timestamp` or more.
+    pub(crate) fn find_timestamp(&self, timestamp: i64, from: i64) -> Result<Option<Placed>, LogError> {
         let entry = self
             .times
             .last_where(|entry| entry.timestamp <= timestamp)
             .map_err(|error| LogError::read("reading an index", error))?;
-        let start = match entry {
+        let mut position = match entry {
             Some(entry) => self.check_time(entry)?.map_or(0, |placed| placed.position),
             None => 0,
         };
+        if from > self.base_offset {
+            position = position.max(self.find(from)?.map_or(self.size, |placed| placed.position));
+        }
         let mut walk = HeaderWalk::new(&**self.log()?, self.size);
-        let mut position = start;
         while let Found::Batch(header) = walk.at(position)? {
-            if header.max_timestamp >= timestamp {
+            if header.max_timestamp >= timestamp && header.last_offset() >= from {
                 return Ok(Some(Placed { position, header }));
             }
             position += header.size_in_bytes() as u64;

@@ -12,6 +12,9 @@ use broker_log::{DataDir, LogConfig, OpenState, PartitionLog, TopicPartition};
 use model::{LeaderEpoch, PartitionIndex, TopicId, TopicName};
 use protocol::batch::BatchBuilder;
 
+/// After all that is written here: what comes from the future is refused.
+const NOW_MS: i64 = 1_700_000_010_000;
+
 fn jars() -> Option<PathBuf> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.cache/kafka-4.3.0");
     let jars = std::env::var_os("KAFKA_JARS").map_or(here, PathBuf::from);
@@ -63,7 +66,7 @@ fn kafka_dump_log_reads_segments_indexes_and_snapshots() {
             .record(timestamp, Some(b"key"), Some(&[7; 100]))
             .record(timestamp + 1, None, Some(&[8; 60]))
             .build();
-        log.append_as_leader(&mut [&mut batch], LeaderEpoch(number / 400), 0, &mut outcomes);
+        log.append_as_leader(&mut [&mut batch], LeaderEpoch(number / 400), NOW_MS, &mut outcomes);
         assert!(outcomes[0].is_ok(), "{outcomes:?}");
     }
     // A segment of one batch, whose indexes hold next to nothing, and a short active one, which has none.
@@ -71,7 +74,7 @@ fn kafka_dump_log_reads_segments_indexes_and_snapshots() {
         let mut batch = BatchBuilder::new()
             .record(1_700_000_009_000, None, Some(&vec![9; size]))
             .build();
-        log.append_as_leader(&mut [&mut batch], LeaderEpoch(3), 0, &mut outcomes);
+        log.append_as_leader(&mut [&mut batch], LeaderEpoch(3), NOW_MS, &mut outcomes);
         assert!(outcomes[0].is_ok(), "{outcomes:?}");
     }
     let segments = log.segment_count();

@@ -381,7 +381,11 @@ impl<H: RequestHandler> Connection<H> {
             );
         } else if self.responses.unanswered() == 0 {
             deadline = match times.request {
-                Some(request) => deadline.or(request + limits.idle, "the connection was idle"),
+                // The limit may have come after the pace of the sweeps was set, and be shorter than it.
+                Some(request) => {
+                    let idle = self.thread.shared.idle_limit.ms() + self.thread.stamp_age();
+                    deadline.or(request + idle, "the connection was idle")
+                }
                 None => deadline.or(times.accepted + limits.first_request, "no first request came"),
             };
         }

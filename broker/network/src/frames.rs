@@ -249,5 +249,7 @@ fn declared(buffer: &[u8], limit: usize) -> Result<Option<usize>, BadLength> {
     }
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod driver;
 #[cfg(test)]
 mod tests;

@@ -14,11 +14,15 @@
 
 mod acceptor;
 mod budget;
+mod cold;
 mod connection;
 mod descriptors;
 mod error;
 mod frames;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod handler;
+mod idle_limit;
 mod io;
 mod listener;
 mod metrics;
@@ -33,6 +37,7 @@ mod worker;
 pub use descriptors::{connection_limit, raise_descriptor_limit};
 pub use error::NetworkError;
 pub use handler::{ConnectionInfo, Frame, RequestHandler};
+pub use idle_limit::IdleLimit;
 pub use listener::{Listener, ListenerName};
 pub use metrics::{ListenerMetrics, NetworkMetrics};
 pub use response::{Chunk, Response};

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 
 use bytes::Buf;
 
+use crate::cold::ColdReads;
 use crate::io::Stream;
 use crate::{Chunk, Response};
 
@@ -49,6 +50,8 @@ pub(crate) struct Outbox {
     sent: usize,
     /// Bytes in memory that have not left; those of files do not count.
     in_memory: usize,
+    /// What is known of the file at the front.
+    cold: ColdReads,
     spares: Spares,
 }
 
@@ -58,6 +61,7 @@ impl Outbox {
             chunks: VecDeque::new(),
             sent: 0,
             in_memory: 0,
+            cold: ColdReads::default(),
             spares,
         }
     }
@@ -115,8 +119,8 @@ impl Outbox {
         pushed
     }
 
-    /// Sends until everything has left, `allowance` bytes have, or the socket takes no more, which is the
-    /// only `Pending`. `total` grows by what was sent in any case.
+    /// Sends until everything has left, `allowance` bytes have, or the socket takes no more or the disk must be waited for,
+    /// which are the only `Pending`. `total` grows by what was sent in any case.
     pub(crate) fn poll_send(
         &mut self,
         stream: &mut Stream,
@@ -127,7 +131,13 @@ impl Outbox {
         let limit = *total + allowance;
         while !self.chunks.is_empty() && *total < limit {
             std::task::ready!(stream.poll_writable(context))?;
-            let count = match self.send_once(stream) {
+            let step = match self.chunks.front() {
+                Some(Chunk::File { file, offset, len }) => {
+                    std::task::ready!(self.cold.poll_warm(context, file, *offset, (*len).min(FILE_STEP)))
+                }
+                _ => 0,
+            };
+            let count = match self.send_once(stream, step) {
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -139,9 +149,10 @@ impl Outbox {
         Poll::Ready(Ok(()))
     }
 
-    fn send_once(&self, stream: &Stream) -> io::Result<u64> {
-        if let Some(Chunk::File { file, offset, len }) = self.chunks.front() {
-            let count = stream.try_send_file(file, *offset, (*len).min(FILE_STEP) as usize)?;
+    /// `step` is how much of a file may be sent now.
+    fn send_once(&self, stream: &Stream, step: u64) -> io::Result<u64> {
+        if let Some(Chunk::File { file, offset, .. }) = self.chunks.front() {
+            let count = stream.try_send_file(file, *offset, step as usize)?;
             if count == 0 {
                 return Err(io::Error::new(
                     io::ErrorKind::UnexpectedEof,
@@ -204,6 +215,7 @@ impl Outbox {
                         return;
                     }
                     count -= step as usize;
+                    self.cold.reset();
                     self.chunks.pop_front();
                 }
             }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::acceptor::Acceptor;
 use crate::budget::MemoryBudget;
 use crate::worker::{Shared, Worker};
-use crate::{Listener, ListenerName, NetworkError, NetworkMetrics, RequestHandler};
+use crate::{IdleLimit, Listener, ListenerName, NetworkError, NetworkMetrics, RequestHandler};
 
 /// The frame limit while no topic allows larger batches: 16 MiB.
 pub const DEFAULT_FRAME_LIMIT: usize = 16 << 20;
@@ -28,6 +28,8 @@ pub struct NetworkConfig {
     pub memory_budget_bytes: usize,
     /// Longest frame accepted, in bytes. The broker raises it with the largest `max.message.bytes`.
     pub frame_limit: Arc<AtomicUsize>,
+    /// A connection without a request for this long is closed.
+    pub idle_limit: IdleLimit,
     /// What one client may cost the others.
     pub limits: Limits,
 }
@@ -41,6 +43,7 @@ impl NetworkConfig {
             max_connections: 10_000,
             memory_budget_bytes: 64 << 20,
             frame_limit: Arc::new(AtomicUsize::new(DEFAULT_FRAME_LIMIT)),
+            idle_limit: IdleLimit::default(),
             limits: Limits::default(),
         }
     }
@@ -51,8 +54,6 @@ impl NetworkConfig {
 pub struct Limits {
     /// A connection whose first whole request takes longer is closed.
     pub first_request: Duration,
-    /// A connection without a request for this long is closed (Kafka's `connections.max.idle.ms`).
-    pub idle: Duration,
     /// A frame may take this long to arrive, and a second more for each 16 KiB that did arrive.
     pub frame: Duration,
     /// A client that takes no byte of its response for this long is closed.
@@ -67,7 +68,6 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             first_request: Duration::from_secs(10),
-            idle: Duration::from_mins(10),
             frame: Duration::from_secs(10),
             write_stall: Duration::from_mins(1),
             waiting_requests: 1024,
@@ -99,6 +99,7 @@ impl Server {
             budget: MemoryBudget::new(config.memory_budget_bytes, Arc::clone(&metrics)),
             unsent_limit: config.memory_budget_bytes,
             frame_limit: config.frame_limit,
+            idle_limit: config.idle_limit,
             limits: config.limits,
             metrics: Arc::clone(&metrics),
         });

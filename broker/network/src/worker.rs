@@ -21,11 +21,13 @@ use crate::io::Stream;
 use crate::metrics::ThreadMetrics;
 use crate::outbox::Spares;
 use crate::pulse::Pulse;
-use crate::{Limits, NetworkMetrics, RequestHandler};
+use crate::{IdleLimit, Limits, NetworkMetrics, RequestHandler};
 
 /// What one receive may bring: larger than a wake-up's frames usually are, and small enough to stay in
 /// the processor's own cache.
 const SCRATCH: usize = 128 << 10;
+/// Threads that wait for the disk on behalf of a network thread. They come when needed and end when idle.
+const COLD_READERS: usize = 4;
 /// Bounds of the time between two sweeps over the deadlines.
 const TICK: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
@@ -36,6 +38,7 @@ pub(crate) struct Shared<H> {
     /// Responses in memory that all clients together may leave untaken before each is held to its own.
     pub(crate) unsent_limit: usize,
     pub(crate) frame_limit: Arc<AtomicUsize>,
+    pub(crate) idle_limit: IdleLimit,
     pub(crate) limits: Limits,
     pub(crate) metrics: Arc<NetworkMetrics>,
 }
@@ -67,6 +70,8 @@ pub(crate) struct Thread<H> {
     index: usize,
     scratch: RefCell<Box<[u8]>>,
     now: Cell<u64>,
+    /// How old [`Self::now`] may be, in milliseconds.
+    stamp_age: u64,
     draining: Cell<bool>,
     pulses: RefCell<HashMap<u64, Rc<Pulse>>>,
     /// Told when the last connection has ended.
@@ -77,7 +82,6 @@ pub(crate) struct Thread<H> {
 #[derive(Debug)]
 pub(crate) struct LimitsInMs {
     pub(crate) first_request: u64,
-    pub(crate) idle: u64,
     pub(crate) frame: u64,
     pub(crate) write_stall: u64,
 }
@@ -148,10 +152,10 @@ impl<H> Thread<H> {
     fn new(index: usize, shared: Arc<Shared<H>>) -> Self {
         let limits = LimitsInMs {
             first_request: milliseconds(shared.limits.first_request),
-            idle: milliseconds(shared.limits.idle),
             frame: milliseconds(shared.limits.frame),
             write_stall: milliseconds(shared.limits.write_stall),
         };
+        let stamp_age = milliseconds(tick(&shared.limits, &shared.idle_limit));
         Self {
             shared,
             spares: Spares::default(),
@@ -159,6 +163,7 @@ impl<H> Thread<H> {
             index,
             scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
             now: Cell::new(0),
+            stamp_age,
             draining: Cell::new(false),
             pulses: RefCell::default(),
             emptied: Notify::new(),
@@ -190,6 +195,11 @@ impl<H> Thread<H> {
         self.shared.metrics.thread(self.index)
     }
 
+    /// How much earlier than the truth a time may be that was noted by [`Self::now`], in milliseconds.
+    pub(crate) fn stamp_age(&self) -> u64 {
+        self.stamp_age
+    }
+
     fn sweep(&self, now: u64) {
         self.now.set(now);
         let memory_is_short = self.shared.budget.is_short();
@@ -216,7 +226,7 @@ async fn serve<H: RequestHandler>(
     mut commands: mpsc::UnboundedReceiver<Command>,
 ) {
     let started = Instant::now();
-    let mut tick = interval(tick(&shared.limits));
+    let mut tick = interval(tick(&shared.limits, &shared.idle_limit));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let thread = Rc::new(Thread::new(index, shared));
     let mut acceptors: Vec<JoinHandle<()>> = Vec::new();
@@ -283,6 +293,8 @@ fn runtime(index: usize, metrics: &Arc<NetworkMetrics>) -> io::Result<Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
+        .max_blocking_threads(COLD_READERS)
+        .thread_name(format!("cold-reads-{index}"))
         .on_thread_park(move || park.store(nanoseconds(), Ordering::Relaxed))
         .on_thread_unpark(move || {
             let idle = nanoseconds().saturating_sub(unpark.load(Ordering::Relaxed));
@@ -292,10 +304,10 @@ fn runtime(index: usize, metrics: &Arc<NetworkMetrics>) -> io::Result<Runtime> {
 }
 
 /// A quarter of the shortest limit is exact enough.
-fn tick(limits: &Limits) -> Duration {
+fn tick(limits: &Limits, idle: &IdleLimit) -> Duration {
     let shortest = limits
         .first_request
-        .min(limits.idle)
+        .min(idle.duration())
         .min(limits.frame)
         .min(limits.write_stall);
     (shortest / 4).clamp(TICK.0, TICK.1)

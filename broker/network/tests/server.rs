@@ -446,7 +446,7 @@ fn a_silent_and_an_idle_client_are_closed_and_a_waiting_one_is_not() {
     let server = Harness::with(|config| {
         config.threads = 1;
         config.limits.first_request = Duration::from_millis(200);
-        config.limits.idle = Duration::from_millis(400);
+        config.idle_limit.set(400);
     });
     let begun = Instant::now();
     let mut silent = server.client();

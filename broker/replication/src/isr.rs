@@ -3,7 +3,18 @@
 //! A leader may propose another set to the controller. From then until a record with a higher partition epoch arrives
 //! nobody knows which set holds, so everything that must be safe is computed over their union, the *maximal* ISR.
 
-use model::{BrokerId, PartitionEpoch};
+use model::{BrokerId, IsrMember, LeaderEpoch, PartitionEpoch};
+
+/// What a leader wants the controller to record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IsrProposed {
+    /// The epoch in which it leads.
+    pub leader_epoch: LeaderEpoch,
+    /// The partition's epoch that it rests on.
+    pub partition_epoch: PartitionEpoch,
+    /// All in-sync replicas, the leader among them, by the registrations that fetched.
+    pub isr: Vec<IsrMember>,
+}
 
 /// The committed set and the proposals in doubt.
 #[derive(Debug, Clone, PartialEq, Eq)]

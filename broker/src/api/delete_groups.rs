@@ -1,5 +1,6 @@
 //! DeleteGroups: groups without members, with all that they committed.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use broker_groups::{Request, Response};
@@ -13,7 +14,10 @@ use super::{BadRequest, Call};
 use crate::groups::Caller;
 
 pub(super) fn handle(call: &Call<'_>, responses: &mut Responses) -> Result<(), BadRequest> {
-    let request: DeleteGroupsRequest = call.decode()?;
+    let mut request: DeleteGroupsRequest = call.decode()?;
+    // A name that comes twice is deleted, and answered, once.
+    let mut named = BTreeSet::new();
+    request.groups_names.retain(|group| named.insert(group.clone()));
     if request.groups_names.is_empty() {
         return call.answer(responses, &DeleteGroupsResponse::default());
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use broker_network::Responses;
-use model::config::{CLUSTER_KEYS, ConfigKey, ConfigKind, ConfigSource, TOPIC_KEYS};
+use model::config::{self, ConfigKey, ConfigKind, ConfigSource, GROUP_KEYS, Setting, TOPIC_KEYS, Update};
 use model::{BrokerId, MetadataImage, TopicName};
 use protocol::ErrorCode;
 use protocol::messages::describe_configs::{
@@ -12,22 +12,20 @@ use protocol::messages::describe_configs::{
 };
 
 use super::{BadRequest, Call};
+use crate::context::BrokerContext;
 
 /// Kafka's `ConfigResource.Type`.
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
-
-/// Kafka's `ConfigSource`.
-const SOURCE_TOPIC: i8 = 1;
-const SOURCE_CLUSTER: i8 = 3;
-const SOURCE_DEFAULT: i8 = 5;
+const BROKER_LOGGER: i8 = 8;
+const GROUP: i8 = 32;
 
 pub(super) fn handle(call: &Call<'_>, responses: &mut Responses) -> Result<(), BadRequest> {
     let request: DescribeConfigsRequest = call.decode()?;
     let image = call.broker.metadata.image();
     let description = Description {
         image: &image,
-        this: call.broker.id,
+        broker: call.broker,
         request: &request,
     };
     let results = request
@@ -46,7 +44,7 @@ pub(super) fn handle(call: &Call<'_>, responses: &mut Responses) -> Result<(), B
 
 struct Description<'a> {
     image: &'a MetadataImage,
-    this: BrokerId,
+    broker: &'a BrokerContext,
     request: &'a DescribeConfigsRequest,
 }
 
@@ -55,13 +53,19 @@ impl Description<'_> {
         let configs = match resource.resource_type {
             TOPIC => self.topic(resource),
             BROKER => self.broker(resource),
+            GROUP => self.group(resource),
+            BROKER_LOGGER => Err((
+                ErrorCode::InvalidRequest,
+                "log levels are not shown through Kafka: they are given by --log or BARNABAS_LOG".to_owned(),
+            )),
             _ => Err((
                 ErrorCode::InvalidRequest,
                 format!("resource type {} has no configs", resource.resource_type),
             )),
         };
         let (error_code, error_message, configs) = match configs {
-            Ok(configs) => (0, None, configs),
+            // No sentence, but not nothing: so Kafka answers.
+            Ok(configs) => (0, Some(String::new()), configs),
             Err((code, message)) => (code.code(), Some(message), Vec::new()),
         };
         DescribeConfigsResult {
@@ -96,77 +100,137 @@ impl Description<'_> {
         &self,
         resource: &DescribeConfigsResource,
     ) -> Result<Vec<DescribeConfigsResourceResult>, (ErrorCode, String)> {
-        // The empty name means the cluster's defaults, which are all there is.
         let name = &resource.resource_name;
-        if !name.is_empty() {
-            match name.parse() {
-                Ok(id) if BrokerId(id) == self.this || self.image.broker(BrokerId(id)).is_some() => {}
-                _ => {
-                    return Err((
-                        ErrorCode::InvalidRequest,
-                        format!("{name:?} is no broker of this cluster"),
-                    ));
-                }
-            }
+        // The empty name means what was set for all brokers while they run, and nothing else (as in Kafka).
+        if name.is_empty() {
+            let set = self.image.dynamic_config();
+            let described = config::cluster_keys()
+                .filter(|key| is_wanted(resource, key.cluster_name))
+                .filter(|key| key.update != Update::Restart && set.contains_key(key.cluster_name));
+            return Ok(described.map(|key| self.cluster_key(key, None)).collect());
         }
-        let described = |key: &&ConfigKey| is_wanted(resource, key.cluster_name);
-        Ok(TOPIC_KEYS
-            .iter()
-            .chain(CLUSTER_KEYS)
-            .filter(described)
-            .map(|key| self.cluster_key(key))
+        let id = match name.parse().map(BrokerId) {
+            Ok(id) if id == self.broker.id || self.image.broker(id).is_some() => id,
+            _ => {
+                return Err((
+                    ErrorCode::InvalidRequest,
+                    format!("{name:?} is no broker of this cluster"),
+                ));
+            }
+        };
+        let described = config::cluster_keys().filter(|key| is_wanted(resource, key.cluster_name));
+        let mut described: Vec<_> = described.map(|key| self.cluster_key(key, Some(id))).collect();
+        if id == self.broker.id {
+            let identity = self.identity().into_iter();
+            described.extend(identity.filter(|config| is_wanted(resource, &config.name)));
+        }
+        described.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(described)
+    }
+
+    fn group(
+        &self,
+        resource: &DescribeConfigsResource,
+    ) -> Result<Vec<DescribeConfigsResourceResult>, (ErrorCode, String)> {
+        if resource.resource_name.is_empty() {
+            return Err((ErrorCode::InvalidRequest, "a group must be named".to_owned()));
+        }
+        let none = BTreeMap::new();
+        let own = self
+            .image
+            .group_configs()
+            .get(resource.resource_name.as_str())
+            .unwrap_or(&none);
+        let described = GROUP_KEYS.iter().filter(|key| is_wanted(resource, key.name));
+        Ok(described
+            .map(|key| {
+                let mut settings = key.settings(self.image.layers(own, None));
+                for setting in &mut settings {
+                    if setting.source == ConfigSource::Topic {
+                        setting.source = ConfigSource::Group;
+                    }
+                }
+                self.result(key, key.name, &settings, false)
+            })
             .collect())
     }
 
+    /// What this broker is by its command line.
+    fn identity(&self) -> Vec<DescribeConfigsResourceResult> {
+        let id = self.broker.id.to_string();
+        let listeners: Vec<String> = self
+            .broker
+            .endpoints
+            .iter()
+            .map(|endpoint| format!("{}://{}:{}", endpoint.listener, endpoint.host, endpoint.port))
+            .collect();
+        let listeners = listeners.join(",");
+        let (int, string) = (ConfigKind::Int(0, i32::MAX), ConfigKind::Text);
+        let each = [
+            (
+                "advertised.listeners",
+                string,
+                Some(listeners),
+                "Where clients reach this broker, by listener.",
+            ),
+            ("broker.id", int, Some(id.clone()), "The number of this broker."),
+            (
+                "broker.rack",
+                string,
+                self.broker.rack.clone(),
+                "The failure domain of this broker.",
+            ),
+            ("node.id", int, Some(id), "The number of this broker."),
+        ];
+        each.map(|(name, kind, value, documentation)| DescribeConfigsResourceResult {
+            name: name.to_owned(),
+            config_source: if value.is_some() {
+                ConfigSource::Static
+            } else {
+                ConfigSource::Default
+            }
+            .code(),
+            value,
+            read_only: true,
+            is_sensitive: false,
+            synonyms: Vec::new(),
+            config_type: kind.code(),
+            documentation: self.request.include_documentation.then(|| documentation.to_owned()),
+        })
+        .into()
+    }
+
     fn topic_key(&self, key: &ConfigKey, own: &BTreeMap<String, String>) -> DescribeConfigsResourceResult {
-        let (value, source) = key.value(self.image.cluster_config(), own);
-        let mut synonyms = Vec::new();
-        if let Some(value) = own.get(key.name) {
-            synonyms.push(synonym(key.name, value, SOURCE_TOPIC));
-        }
-        synonyms.extend(self.cluster_synonyms(key));
-        self.result(key, key.name, value, source, synonyms)
+        // As it counts here: what this broker was told for itself hides what holds for the cluster.
+        let settings = key.settings(self.image.layers(own, Some(self.broker.id)));
+        self.result(key, key.name, &settings, false)
     }
 
-    fn cluster_key(&self, key: &ConfigKey) -> DescribeConfigsResourceResult {
+    fn cluster_key(&self, key: &ConfigKey, broker: Option<BrokerId>) -> DescribeConfigsResourceResult {
         let none = BTreeMap::new();
-        let (value, source) = key.value(self.image.cluster_config(), &none);
-        self.result(key, key.cluster_name, value, source, self.cluster_synonyms(key))
-    }
-
-    fn cluster_synonyms(&self, key: &ConfigKey) -> Vec<DescribeConfigsSynonym> {
-        let set = self.image.cluster_config().get(key.cluster_name);
-        let set = set.map(|value| synonym(key.cluster_name, value, SOURCE_CLUSTER));
-        set.into_iter()
-            .chain([synonym(key.cluster_name, key.default, SOURCE_DEFAULT)])
-            .collect()
+        let mut settings = key.settings(self.image.layers(&none, broker));
+        // Of what holds for all brokers only that is told.
+        settings.retain(|setting| broker.is_some() || setting.source == ConfigSource::Cluster);
+        self.result(key, key.cluster_name, &settings, key.update == Update::Restart)
     }
 
     fn result(
         &self,
         key: &ConfigKey,
         name: &str,
-        value: &str,
-        source: ConfigSource,
-        synonyms: Vec<DescribeConfigsSynonym>,
+        settings: &[Setting<'_>],
+        read_only: bool,
     ) -> DescribeConfigsResourceResult {
+        let counts = settings.first();
+        let synonyms = settings.iter().filter(|_| self.request.include_synonyms);
         DescribeConfigsResourceResult {
             name: name.to_owned(),
-            value: Some(value.to_owned()),
-            // Settings belong to topics and to the cluster; none is changed on one broker.
-            read_only: false,
-            config_source: match source {
-                ConfigSource::Topic => SOURCE_TOPIC,
-                ConfigSource::Cluster => SOURCE_CLUSTER,
-                ConfigSource::Default => SOURCE_DEFAULT,
-            },
+            value: counts.map(|counts| counts.in_own_unit().into_owned()),
+            read_only,
+            config_source: counts.map_or(ConfigSource::Default, |counts| counts.source).code(),
             is_sensitive: false,
-            synonyms: if self.request.include_synonyms {
-                synonyms
-            } else {
-                Vec::new()
-            },
-            config_type: config_type(key.kind),
+            synonyms: synonyms.map(synonym).collect(),
+            config_type: key.kind.code(),
             documentation: self.request.include_documentation.then(|| key.documentation.to_owned()),
         }
     }
@@ -176,24 +240,13 @@ fn is_wanted(resource: &DescribeConfigsResource, name: &str) -> bool {
     resource
         .configuration_keys
         .as_ref()
-        .is_none_or(|keys| keys.iter().any(|key| key == name))
+        .is_none_or(|keys| keys.is_empty() || keys.iter().any(|key| key == name))
 }
 
-fn synonym(name: &str, value: &str, source: i8) -> DescribeConfigsSynonym {
+fn synonym(setting: &Setting<'_>) -> DescribeConfigsSynonym {
     DescribeConfigsSynonym {
-        name: name.to_owned(),
-        value: Some(value.to_owned()),
-        source,
-    }
-}
-
-/// Kafka's `ConfigType`.
-fn config_type(kind: ConfigKind) -> i8 {
-    match kind {
-        ConfigKind::Boolean => 1,
-        ConfigKind::Choice(..) => 2,
-        ConfigKind::Int(..) => 3,
-        ConfigKind::Long(..) => 5,
-        ConfigKind::Double(..) => 6,
+        name: setting.name.to_owned(),
+        value: Some(setting.value.to_owned()),
+        source: setting.source.code(),
     }
 }

@@ -3,11 +3,8 @@
 use broker_network::Responses;
 use protocol::messages::describe_groups::{DescribeGroupsRequest, DescribeGroupsResponse, DescribedGroup};
 
+use super::group::OPERATIONS;
 use super::{BadRequest, Call};
-
-/// Everything is allowed as long as there is no authorizer: the operations that apply to a group, a bit each
-/// (read, delete, describe, describe configs, alter configs).
-const GROUP_OPERATIONS: i32 = 0b1101_0100_1000;
 
 pub(super) fn handle(call: &Call<'_>, responses: &mut Responses) -> Result<(), BadRequest> {
     let request: DescribeGroupsRequest = call.decode()?;
@@ -23,7 +20,7 @@ pub(super) fn handle(call: &Call<'_>, responses: &mut Responses) -> Result<(), B
                 ..DescribedGroup::default()
             });
             if request.include_authorized_operations {
-                described.authorized_operations = GROUP_OPERATIONS;
+                described.authorized_operations = OPERATIONS;
             }
             described
         })

@@ -4,7 +4,7 @@ use broker_groups::coordinator::{self, CoordinatorType, FindError, OFFSETS_TOPIC
 use broker_network::Responses;
 use model::{BrokerId, MetadataImage};
 use protocol::ErrorCode;
-use protocol::messages::create_topics::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest};
+use protocol::messages::create_topics::{CreatableTopic, CreatableTopicConfig};
 use protocol::messages::find_coordinator::{Coordinator, FindCoordinatorRequest, FindCoordinatorResponse};
 
 use super::forward::{Client, create_and_wait};
@@ -15,9 +15,10 @@ pub(super) fn handle(call: &Call<'_>, responses: &mut Responses) -> Result<(), B
     let request: FindCoordinatorRequest = call.decode()?;
     let for_groups = CoordinatorType::try_from(request.key_type) == Ok(CoordinatorType::Group);
     let exists = call.broker.metadata.image().topic_by_name(OFFSETS_TOPIC).is_some();
-    let listener = &call.connection.listener;
     if !for_groups || exists {
-        return call.answer(responses, &respond(call.broker, listener, call.version(), &request));
+        let answer =
+            move |broker: &BrokerContext, listener: &str, version| respond(broker, listener, version, &request);
+        return call.answer_when_settled(responses, coordinators, answer);
     }
     // The first group of the cluster: its place is made now.
     let slot = responses.push_later();
@@ -25,33 +26,36 @@ pub(super) fn handle(call: &Call<'_>, responses: &mut Responses) -> Result<(), B
     let client = Client::of(call);
     let reply = call.reply;
     tokio::task::spawn_local(async move {
-        create_and_wait(&broker, &client, offsets_topic()).await;
+        create_and_wait(&broker, &client, vec![offsets_topic()]).await;
         let body = respond(&broker, &client.listener, reply.version, &request);
         reply.answer_later(slot, &body);
     });
     Ok(())
 }
 
+fn coordinators(body: &FindCoordinatorResponse) -> Vec<BrokerId> {
+    let one = body.coordinators.is_empty().then_some(body.node_id);
+    let many = body.coordinators.iter().map(|found| found.node_id);
+    many.chain(one).map(BrokerId).collect()
+}
+
 /// `__consumer_offsets` as Kafka makes it, with its own segment size. It is never deleted from by age or size: what a
 /// group commits is kept until it is replaced. Compaction, which drops what was replaced, is not served yet.
-fn offsets_topic() -> CreateTopicsRequest {
+pub(super) fn offsets_topic() -> CreatableTopic {
     let config = |name: &str, value: &str| CreatableTopicConfig {
         name: name.to_owned(),
         value: Some(value.to_owned()),
     };
-    CreateTopicsRequest {
-        topics: vec![CreatableTopic {
-            name: OFFSETS_TOPIC.to_owned(),
-            num_partitions: OFFSETS_TOPIC_PARTITIONS,
-            replication_factor: -1,
-            configs: vec![
-                config("retention.ms", "-1"),
-                config("retention.bytes", "-1"),
-                config("segment.bytes", "104857600"),
-            ],
-            ..CreatableTopic::default()
-        }],
-        ..CreateTopicsRequest::default()
+    CreatableTopic {
+        name: OFFSETS_TOPIC.to_owned(),
+        num_partitions: OFFSETS_TOPIC_PARTITIONS,
+        replication_factor: -1,
+        configs: vec![
+            config("retention.ms", "-1"),
+            config("retention.bytes", "-1"),
+            config("segment.bytes", "104857600"),
+        ],
+        ..CreatableTopic::default()
     }
 }
 

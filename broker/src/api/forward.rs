@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use control::AdminRequest;
 use model::MetadataImage;
-use protocol::messages::create_topics::{CreateTopicsRequest, CreateTopicsResponse};
+use protocol::messages::create_topics::{CreatableTopic, CreateTopicsRequest, CreateTopicsResponse};
 use protocol::{ApiKey, ErrorCode, Message, Reader};
 
 use super::Call;
@@ -72,7 +72,11 @@ pub(super) fn patience(timeout_ms: i32) -> Duration {
 }
 
 /// Creates topics for a client that only mentioned them, and waits until this broker knows them.
-pub(super) async fn create_and_wait(broker: &BrokerContext, client: &Client, request: CreateTopicsRequest) {
+pub(super) async fn create_and_wait(broker: &BrokerContext, client: &Client, topics: Vec<CreatableTopic>) {
+    let request = CreateTopicsRequest {
+        topics,
+        ..CreateTopicsRequest::default()
+    };
     let version = ApiKey::CreateTopics.api().accepted.max;
     let mut body = Vec::new();
     if let Err(error) = request.encode(&mut body, version) {

@@ -3,11 +3,16 @@
 use broker_groups::{Request, Response};
 use broker_network::Responses;
 use controller_host::entropy::random_bytes;
+use model::{MetadataImage, PartitionIndex, TopicId};
 use protocol::{ErrorCode, Message};
 use uuid::Uuid;
 
 use super::Call;
 use crate::groups::{Answer, Caller};
+
+/// Everything is allowed as long as there is no authorizer: the operations that apply to a group, a bit each
+/// (read, delete, describe, describe configs, alter configs).
+pub(super) const OPERATIONS: i32 = 0b1101_0100_1000;
 
 /// Hands a request to the coordinator of `group`, if that is here; `to_body` makes the response of what it says.
 pub(super) fn submit<M: Message>(
@@ -32,9 +37,24 @@ pub(super) fn submit<M: Message>(
     call.broker.groups.submit(call.broker, &caller, group, request, answer);
 }
 
+/// The first version of OffsetCommit and OffsetFetch that names topics by id.
+pub(super) const NAMES_TOPICS_BY_ID: i16 = 10;
+
+/// The name of the topic with that id.
+pub(super) fn name_of(image: &MetadataImage, id: Uuid) -> Option<String> {
+    image.topic(TopicId(id)).map(|topic| topic.name.to_string())
+}
+
+/// Whether there is such a partition.
+pub(super) fn exists(image: &MetadataImage, topic: &str, index: i32) -> bool {
+    image
+        .topic_by_name(topic)
+        .is_some_and(|topic| topic.partition(PartitionIndex(index)).is_some())
+}
+
 /// Chance for those that may need it; `None` if the system has none.
 fn fresh(request: &Request) -> Option<Uuid> {
-    if !matches!(request, Request::Join(_)) {
+    if !matches!(request, Request::Join(_) | Request::ConsumerHeartbeat(_)) {
         return Some(Uuid::nil());
     }
     match random_bytes() {

@@ -8,13 +8,23 @@ use protocol::messages::join_group::{JoinGroupRequest, JoinGroupResponse};
 use super::group::submit;
 use super::{BadRequest, Call};
 
+/// From here on an answer without a protocol says so with null; before, with an empty name.
+const NULL_PROTOCOL_SINCE: i16 = 7;
+
 pub(super) fn handle(call: &Call<'_>, responses: &mut Responses) -> Result<(), BadRequest> {
     let request: JoinGroupRequest = call.decode()?;
     let group = request.group_id.clone();
-    submit(call, responses, &group, Request::Join(request), |answer| match answer {
-        Ok(Response::Join(body)) => body,
-        Ok(_) => refused(ErrorCode::UnknownServerError),
-        Err(error) => refused(error),
+    let has_null = call.version() >= NULL_PROTOCOL_SINCE;
+    submit(call, responses, &group, Request::Join(request), move |answer| {
+        let mut body = match answer {
+            Ok(Response::Join(body)) => body,
+            Ok(_) => refused(ErrorCode::UnknownServerError),
+            Err(error) => refused(error),
+        };
+        if !has_null {
+            body.protocol_name.get_or_insert_default();
+        }
+        body
     });
     Ok(())
 }
@@ -22,8 +32,7 @@ pub(super) fn handle(call: &Call<'_>, responses: &mut Responses) -> Result<(), B
 fn refused(error: ErrorCode) -> JoinGroupResponse {
     JoinGroupResponse {
         error_code: error.code(),
-        // Versions before 7 have no null.
-        protocol_name: Some(String::new()),
+        protocol_name: None,
         ..JoinGroupResponse::default()
     }
 }

@@ -1,5 +1,7 @@
 //! ListOffsets: where a partition begins and ends, and which record was the first at or after a time.
 
+use std::collections::HashSet;
+
 use broker_network::Responses;
 use protocol::ErrorCode;
 use protocol::messages::list_offsets::{
@@ -18,9 +20,14 @@ const HAS_LEADER_EPOCH: i16 = 4;
 /// Before it a client does not know OFFSET_NOT_AVAILABLE.
 const KNOWS_OFFSET_NOT_AVAILABLE: i16 = 5;
 
+/// Kafka's special timestamps, from the first on: latest, earliest, largest, earliest local, latest tiered, earliest that
+/// is not tiered yet. Each is known since the version at its place.
+const SPECIAL_SINCE: [i16; 6] = [1, 1, 7, 8, 9, 11];
+
 pub(super) fn handle(call: &Call<'_>, responses: &mut Responses) -> Result<(), BadRequest> {
     let request: ListOffsetsRequest = call.decode()?;
     let table = call.broker.replicas.topics();
+    let twice = named_twice(&request);
     let topics = request
         .topics
         .iter()
@@ -30,7 +37,15 @@ pub(super) fn handle(call: &Call<'_>, responses: &mut Responses) -> Result<(), B
                 .partitions
                 .iter()
                 .map(|partition| {
-                    let found = find(call.broker, &table, &topic.name, partition);
+                    let named = (topic.name.as_str(), partition.partition_index);
+                    let found = if twice.contains(&named) {
+                        Err(Refusal::new(
+                            ErrorCode::InvalidRequest,
+                            "the request names the partition twice",
+                        ))
+                    } else {
+                        find(call.broker, &table, call.version(), &topic.name, partition)
+                    };
                     answer(call.version(), partition.partition_index, found)
                 })
                 .collect(),
@@ -45,12 +60,37 @@ pub(super) fn handle(call: &Call<'_>, responses: &mut Responses) -> Result<(), B
     )
 }
 
+/// Partitions that a request names more than once: Kafka answers none of their places.
+fn named_twice(request: &ListOffsetsRequest) -> HashSet<(&str, i32)> {
+    let mut seen = HashSet::new();
+    let topics = request.topics.iter();
+    topics
+        .flat_map(|topic| {
+            topic
+                .partitions
+                .iter()
+                .map(|part| (topic.name.as_str(), part.partition_index))
+        })
+        .filter(|named| !seen.insert(*named))
+        .collect()
+}
+
 fn find(
     broker: &BrokerContext,
     table: &TopicTable,
+    version: i16,
     name: &str,
     wanted: &ListOffsetsPartition,
 ) -> Result<FoundOffset, Refusal> {
+    let special = usize::try_from(wanted.timestamp.saturating_neg())
+        .ok()
+        .filter(|place| *place > 0);
+    if let Some(place) = special
+        && SPECIAL_SINCE.get(place - 1).is_none_or(|since| version < *since)
+    {
+        let message = format!("timestamp {} has no meaning in version {version}", wanted.timestamp);
+        return Err(Refusal::new(ErrorCode::UnsupportedVersion, message));
+    }
     let Some(topic) = table.by_name(name) else {
         return Err(broker.not_here(name, wanted.partition_index));
     };

@@ -1,17 +1,23 @@
 //! Metadata: brokers, topics and leaders, and the creation of topics that a client mentions.
 
+use std::collections::BTreeSet;
+
+use broker_groups::coordinator::OFFSETS_TOPIC;
 use broker_network::Responses;
-use model::{MetadataImage, PartitionImage, PartitionIndex, TopicId, TopicImage, TopicName, config};
+use model::{BrokerId, MetadataImage, PartitionImage, PartitionIndex, TopicId, TopicImage, TopicName, config};
 use protocol::ErrorCode;
-use protocol::messages::create_topics::{CreatableTopic, CreateTopicsRequest};
+use protocol::messages::create_topics::CreatableTopic;
 use protocol::messages::metadata::{
     MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponseBroker, MetadataResponsePartition,
     MetadataResponseTopic,
 };
 
 use super::forward::{Client, create_and_wait};
-use super::{BadRequest, Call};
+use super::{BadRequest, Call, find_coordinator};
 use crate::context::{BrokerContext, ListedBroker};
+
+/// The first version that asks for topics by their ids.
+const BY_ID: i16 = 12;
 
 /// Everything is allowed as long as there is no authorizer: the operations that apply to a topic, a bit each
 /// (read, write, create, delete, alter, describe, describe configs, alter configs).
@@ -22,40 +28,73 @@ pub(super) const CLUSTER_OPERATIONS: i32 = 0b1_1111_1010_0000;
 
 pub(super) fn handle(call: &Call<'_>, responses: &mut Responses) -> Result<(), BadRequest> {
     let request: MetadataRequest = call.decode()?;
+    if let Some(refused) = refused(call.version(), &request) {
+        return call.answer(responses, &refused);
+    }
     let missing = topics_to_create(call.broker, call.version(), &request);
     if missing.is_empty() {
-        let listener = &call.connection.listener;
-        let body = respond(call.broker, listener, call.version(), &request);
-        return call.answer(responses, &body);
+        let answer =
+            move |broker: &BrokerContext, listener: &str, version| respond(broker, listener, version, &request);
+        return call.answer_when_settled(responses, leaders, answer);
     }
     let slot = responses.push_later();
     let broker = call.broker.clone();
     let client = Client::of(call);
     let reply = call.reply;
     tokio::task::spawn_local(async move {
-        let topics = missing
-            .into_iter()
-            .map(|name| CreatableTopic {
-                name,
-                num_partitions: -1,
-                replication_factor: -1,
-                ..CreatableTopic::default()
-            })
-            .collect();
+        let topics = missing.into_iter().map(created).collect();
         // A client that is told "not yet" comes back after its backoff; waiting a moment here spares it that.
-        create_and_wait(
-            &broker,
-            &client,
-            CreateTopicsRequest {
-                topics,
-                ..CreateTopicsRequest::default()
-            },
-        )
-        .await;
+        create_and_wait(&broker, &client, topics).await;
         let body = respond(&broker, &client.listener, reply.version, &request);
         reply.answer_later(slot, &body);
     });
     Ok(())
+}
+
+fn leaders(body: &MetadataResponse) -> Vec<BrokerId> {
+    let partitions = body.topics.iter().flat_map(|topic| &topic.partitions);
+    partitions.map(|partition| BrokerId(partition.leader_id)).collect()
+}
+
+/// A topic as it is made for a client that only mentioned it.
+fn created(name: String) -> CreatableTopic {
+    if name == OFFSETS_TOPIC {
+        return find_coordinator::offsets_topic();
+    }
+    CreatableTopic {
+        name,
+        num_partitions: -1,
+        replication_factor: -1,
+        ..CreatableTopic::default()
+    }
+}
+
+/// The answer to a request that names its topics wrongly; nothing else of it is looked at (Kafka's
+/// `handleTopicMetadataRequest`). Ids came into the request with version 10, but they count from version 12 on.
+fn refused(version: i16, request: &MetadataRequest) -> Option<MetadataResponse> {
+    let topics = request.topics.as_ref()?;
+    let nameless = |topic: &MetadataRequestTopic| topic.name.is_none();
+    let identified = |topic: &MetadataRequestTopic| !topic.topic_id.is_nil();
+    let wrong = if version < BY_ID {
+        topics.iter().any(|topic| nameless(topic) || identified(topic))
+    } else {
+        topics.iter().any(|topic| nameless(topic) && !identified(topic))
+    };
+    let refused = |topic: &MetadataRequestTopic| MetadataResponseTopic {
+        error_code: ErrorCode::InvalidRequest.code(),
+        // Before version 12 the response has no way to leave the name out.
+        name: Some(topic.name.clone().unwrap_or_default()),
+        topic_id: topic.topic_id,
+        topic_authorized_operations: i32::MIN,
+        ..MetadataResponseTopic::default()
+    };
+    wrong.then(|| MetadataResponse {
+        topics: topics.iter().map(refused).collect(),
+        cluster_authorized_operations: i32::MIN,
+        error_code: ErrorCode::InvalidRequest.code(),
+        controller_id: -1,
+        ..MetadataResponse::default()
+    })
 }
 
 fn topics_to_create(broker: &BrokerContext, version: i16, request: &MetadataRequest) -> Vec<String> {
@@ -65,14 +104,12 @@ fn topics_to_create(broker: &BrokerContext, version: i16, request: &MetadataRequ
     if !(asked && allowed) {
         return Vec::new();
     }
-    let names = request
-        .topics
-        .iter()
-        .flatten()
-        .filter_map(|topic| topic.name.as_deref());
+    // A topic that is asked for by its id is known or gone.
+    let by_name = request.topics.iter().flatten().filter(|topic| topic.topic_id.is_nil());
+    let names = by_name.filter_map(|topic| topic.name.as_deref());
     let mut missing: Vec<String> = names
         .filter(|name| image.topic_by_name(name).is_none())
-        .filter(|name| TopicName::new(name).is_ok_and(|name| !name.is_internal()))
+        .filter(|name| TopicName::new(name).is_ok_and(|legal| !legal.is_internal() || *name == OFFSETS_TOPIC))
         .map(str::to_owned)
         .collect();
     missing.sort_unstable();
@@ -82,11 +119,7 @@ fn topics_to_create(broker: &BrokerContext, version: i16, request: &MetadataRequ
 
 fn respond(broker: &BrokerContext, listener: &str, version: i16, request: &MetadataRequest) -> MetadataResponse {
     let image = broker.metadata.image();
-    let brokers: Vec<ListedBroker> = broker
-        .brokers(&image, listener)
-        .into_iter()
-        .filter(|broker| !broker.fenced)
-        .collect();
+    let brokers = broker.brokers(&image, listener);
     let view = View {
         broker,
         image: &image,
@@ -105,15 +138,16 @@ fn respond(broker: &BrokerContext, listener: &str, version: i16, request: &Metad
             .map(|topic| view.topic(topic))
             .collect()
     } else {
-        request
-            .topics
-            .iter()
-            .flatten()
-            .map(|wanted| view.wanted(version, wanted))
+        // A topic that is asked for twice is answered once.
+        let mut seen = BTreeSet::new();
+        let wanted = request.topics.iter().flatten();
+        wanted
+            .filter(|wanted| seen.insert((wanted.topic_id, wanted.name.as_deref())))
+            .map(|wanted| view.wanted(wanted))
             .collect()
     };
     MetadataResponse {
-        brokers: brokers.iter().map(listed).collect(),
+        brokers: brokers.iter().filter(|broker| broker.listed).map(listed).collect(),
         cluster_id: Some(broker.cluster_id(&image)),
         // Any broker takes admin requests and passes them on.
         controller_id: broker.id.0,
@@ -136,26 +170,27 @@ struct View<'a> {
 }
 
 impl View<'_> {
-    fn wanted(&self, version: i16, wanted: &MetadataRequestTopic) -> MetadataResponseTopic {
-        if let Some(name) = &wanted.name {
-            return match self.image.topic_by_name(name) {
+    fn wanted(&self, wanted: &MetadataRequestTopic) -> MetadataResponseTopic {
+        // Where both are given the id counts.
+        if !wanted.topic_id.is_nil() {
+            return match self.image.topic(TopicId(wanted.topic_id)) {
                 Some(topic) => self.topic(topic),
-                None if TopicName::new(name).is_err() => self.refused(wanted, ErrorCode::InvalidTopicException),
-                None => self.refused(wanted, ErrorCode::UnknownTopicOrPartition),
+                None => self.refused(wanted, ErrorCode::UnknownTopicId),
             };
         }
-        // Topics by id: version 12 and later.
-        match self.image.topic(TopicId(wanted.topic_id)) {
-            Some(topic) if version >= 12 => self.topic(topic),
-            Some(_) => self.refused(wanted, ErrorCode::InvalidRequest),
-            None => self.refused(wanted, ErrorCode::UnknownTopicId),
+        let name = wanted.name.as_deref().unwrap_or_default();
+        match self.image.topic_by_name(name) {
+            Some(topic) => self.topic(topic),
+            None if TopicName::new(name).is_err() => self.refused(wanted, ErrorCode::InvalidTopicException),
+            None => self.refused(wanted, ErrorCode::UnknownTopicOrPartition),
         }
     }
 
     fn refused(&self, wanted: &MetadataRequestTopic, error: ErrorCode) -> MetadataResponseTopic {
         MetadataResponseTopic {
             error_code: error.code(),
-            name: wanted.name.clone(),
+            // What was asked for by its id has no name that anybody knows.
+            name: wanted.name.clone().filter(|_| wanted.topic_id.is_nil()),
             topic_id: wanted.topic_id,
             topic_authorized_operations: self.topic_operations(),
             ..MetadataResponseTopic::default()
@@ -177,7 +212,10 @@ impl View<'_> {
     }
 
     fn partition(&self, index: PartitionIndex, partition: &PartitionImage) -> MetadataResponsePartition {
-        let reachable = |id: i32| self.brokers.iter().any(|broker| broker.id.0 == id);
+        let reachable = |id: i32| {
+            let alive = |broker: &ListedBroker| broker.id.0 == id && !broker.fenced;
+            self.brokers.iter().any(alive)
+        };
         // What only we hold we serve, whatever the controller thinks of us (METADATA 18).
         let sole = partition.replicas == [self.broker.id];
         let leader = if sole { Some(self.broker.id) } else { partition.leader };

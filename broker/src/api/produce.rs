@@ -3,25 +3,34 @@
 //! All produce requests that arrived together are handled together: their batches are sorted by partition, each partition
 //! gets one append (one lock, one write), and the answers leave in the order of the requests. The records themselves are
 //! never copied: they are stamped and written from the receive buffer.
+//!
+//! A request with `acks=all` whose records other replicas do not have yet is answered when the watermark passes them; until
+//! then it keeps its place among the answers, and the connection goes on being served.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use broker_log::AppendInfo;
 use broker_network::{Frame, Responses};
-use model::TopicId;
+use model::{LeaderEpoch, TopicId};
 use protocol::header::{RequestHeader, RequestPeek, put_response_header};
-use protocol::leader::NodeEndpoint;
-use protocol::produce::{ProduceRequest, ProduceResponse, ProducedPartition};
+use protocol::produce::{ProduceRequest, ProduceResponse, ProducedPartition, RecordError};
 use protocol::topic::Topic;
 use protocol::{ApiKey, EncodeError, ErrorCode};
 
 use super::{BadRequest, ClientConnection, ReplyTo};
 use crate::clock::now_ms;
-use crate::context::{BrokerContext, LeaderHint};
+use crate::context::BrokerContext;
+use crate::leader_hints::LeaderHints;
 use crate::metrics::TopicCounter;
 use crate::partition::{PartitionHandle, Refusal};
 use crate::replica_manager::TopicTable;
+
+mod waiting;
+
+use waiting::{WaitingEntry, WaitingRequest};
 
 /// The first version whose clients can read zstd.
 const KNOWS_ZSTD: i16 = 7;
@@ -35,6 +44,9 @@ const CODEC: u8 = 0b0000_0111;
 const CODEC_ZSTD: u8 = 4;
 const TRANSACTIONAL: u8 = 0b0001_0000;
 
+/// Batches of one wake-up whose memory is kept for the next: 3 KiB.
+const KEPT_OUTCOMES: usize = 64;
+
 /// What is kept between calls for its memory.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
@@ -42,10 +54,19 @@ pub(super) struct Scratch {
     order: Vec<usize>,
 }
 
+impl Scratch {
+    /// What a rare request of many partitions took is not kept for the life of its connection.
+    fn give_back(&mut self) {
+        self.outcomes.shrink_to(KEPT_OUTCOMES);
+        self.order.shrink_to(KEPT_OUTCOMES);
+    }
+}
+
 /// One request of the run.
 struct Produced {
     reply: ReplyTo,
     acks: Acks,
+    timeout: Duration,
     /// Its entries end here; they begin where those of the request before end.
     end: usize,
 }
@@ -66,8 +87,19 @@ struct Entry<'f, 't> {
     all_replicas: bool,
     batch: Option<&'f mut [u8]>,
     bytes: usize,
-    partition: Option<&'t PartitionHandle>,
+    partition: Option<&'t Arc<PartitionHandle>>,
     outcome: Result<AppendInfo, Refusal>,
+    /// What it waits for.
+    uncommitted: Option<Uncommitted>,
+}
+
+/// Records that are not committed yet.
+#[derive(Debug, Clone, Copy)]
+struct Uncommitted {
+    /// The leadership that appended them.
+    leader_epoch: LeaderEpoch,
+    /// The offset after the last of them.
+    required: i64,
 }
 
 /// Whether a frame is for [`handle`].
@@ -84,7 +116,7 @@ pub(super) fn run_length(frames: &[Frame<'_>]) -> usize {
 }
 
 pub(super) fn handle(
-    broker: &BrokerContext,
+    broker: &Arc<BrokerContext>,
     connection: &mut ClientConnection,
     frames: &mut [Frame<'_>],
     responses: &mut Responses,
@@ -101,6 +133,7 @@ pub(super) fn handle(
         }
     }
     append(&mut entries, &mut connection.produce);
+    connection.produce.give_back();
     answer(broker, connection, &requests, &entries, responses)?;
     bad.map_or(Ok(()), Err)
 }
@@ -130,6 +163,7 @@ fn read<'f, 't>(
         _ => Acks::Invalid,
     };
     let transactional = request.transactional_id.is_some();
+    let timeout = Duration::from_millis(request.timeout_ms.max(0) as u64);
     for part in request.into_partitions() {
         let bytes = part.records.as_ref().map_or(0, |records| records.len());
         let mut entry = Entry {
@@ -140,6 +174,7 @@ fn read<'f, 't>(
             bytes,
             partition: None,
             outcome: Err(unanswered()),
+            uncommitted: None,
         };
         match check(broker, table, &entry, acks, transactional, version) {
             Ok(partition) => entry.partition = Some(partition),
@@ -150,6 +185,7 @@ fn read<'f, 't>(
     requests.push(Produced {
         reply,
         acks,
+        timeout,
         end: entries.len(),
     });
     Ok(())
@@ -163,7 +199,7 @@ fn check<'t>(
     acks: Acks,
     transactional: bool,
     version: i16,
-) -> Result<&'t PartitionHandle, Refusal> {
+) -> Result<&'t Arc<PartitionHandle>, Refusal> {
     if acks == Acks::Invalid {
         return Err(Refusal::new(ErrorCode::InvalidRequiredAcks, "acks is 0, 1 or -1 (all)"));
     }
@@ -181,6 +217,9 @@ fn check<'t>(
         let message = "zstd needs produce version 7 or later";
         return Err(Refusal::new(ErrorCode::UnsupportedCompressionType, message));
     }
+    if let Some(refusal) = broker.replicas.disk().refusal() {
+        return Err(refusal);
+    }
     if entry.batch.is_none() {
         return Err(Refusal::new(ErrorCode::InvalidRecord, "the record set is null"));
     }
@@ -190,7 +229,13 @@ fn check<'t>(
             .by_id(TopicId(id))
             .ok_or_else(|| broker.id_not_here(TopicId(id), entry.index)),
     };
-    Ok(topic?.led_partition(entry.index)?)
+    let topic = topic?;
+    if topic.name.is_internal() {
+        // What stands in there is the coordinators' own.
+        let message = format!("{} is written by brokers only", topic.name);
+        return Err(Refusal::new(ErrorCode::InvalidTopicException, message));
+    }
+    topic.led_partition(entry.index)
 }
 
 /// One append per partition.
@@ -200,7 +245,7 @@ fn append(entries: &mut [Entry<'_, '_>], scratch: &mut Scratch) {
     order.clear();
     order.extend((0..entries.len()).filter(|at| entries[*at].partition.is_some()));
     // Stable: batches of one partition keep the order of their requests.
-    order.sort_by_key(|at| entries[*at].partition.map(std::ptr::from_ref));
+    order.sort_by_key(|at| entries[*at].partition.map(Arc::as_ptr));
     let mut batches: Vec<&mut [u8]> = Vec::with_capacity(order.len());
     let mut rest = order.as_slice();
     while let Some(first) = rest.first() {
@@ -210,15 +255,24 @@ fn append(entries: &mut [Entry<'_, '_>], scratch: &mut Scratch) {
         let all_replicas = entries[*first].all_replicas;
         let same = |at: &&usize| {
             let entry = &entries[**at];
-            entry.all_replicas == all_replicas && entry.partition.is_some_and(|other| std::ptr::eq(other, partition))
+            entry.all_replicas == all_replicas && entry.partition.is_some_and(|other| Arc::ptr_eq(other, partition))
         };
         let (group, later) = rest.split_at(rest.iter().take_while(same).count());
         rest = later;
         batches.clear();
         batches.extend(group.iter().filter_map(|at| entries[*at].batch.take()));
-        partition.append_as_leader(&mut batches, all_replicas, now, outcomes);
+        let committing = partition.append_as_leader(&mut batches, all_replicas, now, outcomes);
         for (at, outcome) in group.iter().zip(outcomes.drain(..)) {
             count(partition, entries[*at].bytes, &outcome);
+            if let Ok(info) = &outcome
+                && all_replicas
+                && let Some(required) = committing.required(info.last_offset)
+            {
+                entries[*at].uncommitted = Some(Uncommitted {
+                    leader_epoch: committing.leader_epoch,
+                    required,
+                });
+            }
             entries[*at].outcome = outcome;
         }
     }
@@ -263,31 +317,47 @@ fn tell_of_storage(partition: &PartitionHandle, refusal: &Refusal) {
 }
 
 fn answer(
-    broker: &BrokerContext,
+    broker: &Arc<BrokerContext>,
     connection: &ClientConnection,
     requests: &[Produced],
     entries: &[Entry<'_, '_>],
     responses: &mut Responses,
 ) -> Result<(), BadRequest> {
-    let hints = hints(broker, &connection.listener, entries);
-    let endpoints: Vec<NodeEndpoint<'_>> = hints.iter().filter_map(LeaderHint::endpoint).collect();
+    let at_fault = records_at_fault(entries);
     let mut partitions: Vec<ProducedPartition<'_>> = Vec::with_capacity(entries.len());
     let mut begin = 0;
+    let mut waiting: Vec<WaitingRequest> = Vec::new();
     for request in requests {
-        let entries = &entries[begin..request.end];
-        begin = request.end;
+        let first = std::mem::replace(&mut begin, request.end);
+        let entries = &entries[first..request.end];
         if request.acks == Acks::None {
             // Nobody reads an answer, so an error can only be told by the end of the connection.
             if let Some(refusal) = entries.iter().find_map(|entry| entry.outcome.as_ref().err()) {
                 tracing::info!(client = %connection.host, code = %refusal.code, reason = refusal.message, "acks=0 request refused");
                 responses.close("a request with acks=0 was refused");
-                return Ok(());
+                break;
             }
             responses.push_nothing();
             continue;
         }
+        if entries.iter().any(|entry| entry.uncommitted.is_some()) {
+            waiting.push(WaitingRequest {
+                reply: request.reply,
+                slot: responses.push_later(),
+                timeout: request.timeout,
+                entries: entries.iter().map(WaitingEntry::of).collect(),
+            });
+            continue;
+        }
+        for refusal in entries.iter().filter_map(|entry| entry.outcome.as_ref().err()) {
+            broker.metrics.count_error(ApiKey::Produce, refusal.code);
+        }
+        let mut hints = LeaderHints::new(broker, &connection.listener);
         partitions.clear();
-        partitions.extend(entries.iter().map(|entry| produced(entry, &hints)));
+        partitions.extend(entries.iter().zip(first..).map(|(entry, at)| ProducedPartition {
+            record_errors: at_fault.get(&at).map_or(&[], Vec::as_slice),
+            ..produced(entry.topic, entry.index, &entry.outcome, &mut hints)
+        }));
         let mut written: Result<(), EncodeError> = Ok(());
         responses.push_with(|bytes| {
             put_response_header(
@@ -298,49 +368,58 @@ fn answer(
             );
             let response = ProduceResponse {
                 throttle_time_ms: 0,
-                node_endpoints: &endpoints,
+                node_endpoints: &hints.endpoints(),
             };
             written = response.encode(bytes, request.reply.version, &partitions);
         });
         written?;
     }
+    if !waiting.is_empty() {
+        waiting::spawn(broker, connection, waiting);
+    }
     Ok(())
 }
 
-fn produced<'a>(entry: &'a Entry<'_, '_>, hints: &'a [LeaderHint]) -> ProducedPartition<'a> {
-    match &entry.outcome {
+fn produced<'a>(
+    topic: Topic<'a>,
+    index: i32,
+    outcome: &'a Result<AppendInfo, Refusal>,
+    hints: &mut LeaderHints<'_>,
+) -> ProducedPartition<'a> {
+    match outcome {
         Ok(info) => ProducedPartition {
             log_append_time_ms: info.log_append_time_ms,
-            ..ProducedPartition::appended(entry.topic, entry.index, info.base_offset, info.log_start_offset)
+            ..ProducedPartition::appended(topic, index, info.base_offset, info.log_start_offset)
         },
         Err(refusal) => ProducedPartition {
             error_message: Some(&refusal.message),
-            current_leader: hints
-                .iter()
-                .find(|hint| hint.is_for(entry.topic, entry.index))
-                .map(LeaderHint::leader),
-            ..ProducedPartition::refused(entry.topic, entry.index, refusal.code)
+            current_leader: hints.leader(refusal.code, topic, index),
+            ..ProducedPartition::refused(topic, index, refusal.code)
         },
     }
 }
 
-/// Where the partitions are that are not here (KIP-951). Empty, and no allocation, when all is well.
-fn hints(broker: &BrokerContext, listener: &str, entries: &[Entry<'_, '_>]) -> Vec<LeaderHint> {
-    entries
-        .iter()
-        .filter(|entry| {
-            entry
-                .outcome
-                .as_ref()
-                .is_err_and(|refusal| refusal.code == ErrorCode::NotLeaderOrFollower)
-        })
-        .filter_map(|entry| broker.leader_hint(entry.topic, entry.index, listener))
-        .collect()
+/// The records for which entries were refused (KIP-467). Empty, and no allocation, when all is well.
+fn records_at_fault<'a>(entries: &'a [Entry<'_, '_>]) -> BTreeMap<usize, Vec<RecordError<'a>>> {
+    let refused = entries.iter().enumerate().filter_map(|(at, entry)| {
+        let refusal = entry
+            .outcome
+            .as_ref()
+            .err()
+            .filter(|refusal| !refusal.records.is_empty())?;
+        Some((at, record_errors(refusal)))
+    });
+    refused.collect()
+}
+
+fn record_errors(refusal: &Refusal) -> Vec<RecordError<'_>> {
+    let errors = refusal.records.iter().map(|(index, message)| RecordError {
+        batch_index: *index,
+        message: Some(message),
+    });
+    errors.collect()
 }
 
 fn unanswered() -> Refusal {
-    Refusal {
-        code: ErrorCode::NotLeaderOrFollower,
-        message: String::new(),
-    }
+    Refusal::new(ErrorCode::NotLeaderOrFollower, String::new())
 }

@@ -1,13 +1,13 @@
-//! The smallest Kafka client: one connection, one request at a time.
+//! The client of the check: answers as values, errors as sentences.
 
-use std::io::{Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::io;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use protocol::batch;
-use protocol::header::{RequestHeader, decode_response_header};
-use protocol::{Message, Reader, Request};
+use protocol::{Request, frame};
+
+use crate::kafka_connection::KafkaConnection;
 
 /// Larger answers are not those that the check asks for.
 const LARGEST_ANSWER: usize = 16 << 20;
@@ -15,8 +15,8 @@ const LARGEST_ANSWER: usize = 16 << 20;
 /// A connection to one broker.
 #[derive(Debug)]
 pub(super) struct Client {
-    stream: TcpStream,
-    correlation_id: i32,
+    connection: KafkaConnection,
+    answer: Vec<u8>,
 }
 
 impl Client {
@@ -25,67 +25,31 @@ impl Client {
         let patience = until
             .saturating_duration_since(Instant::now())
             .max(Duration::from_millis(1));
-        let addresses = address
-            .to_socket_addrs()
-            .with_context(|| format!("{address} does not resolve"))?;
-        let mut last = None;
-        for target in addresses {
-            match TcpStream::connect_timeout(&target, patience.min(Duration::from_secs(5))) {
-                Ok(stream) => {
-                    stream.set_nodelay(true)?;
-                    stream.set_read_timeout(Some(patience))?;
-                    stream.set_write_timeout(Some(patience))?;
-                    return Ok(Self {
-                        stream,
-                        correlation_id: 0,
-                    });
-                }
-                Err(error) => last = Some(error),
-            }
-        }
-        match last {
-            Some(error) => Err(error).with_context(|| format!("cannot connect to {address}")),
-            None => bail!("{address} has no address"),
-        }
+        let connected = KafkaConnection::connect(address, "barnabas-check", patience.min(Duration::from_secs(5)))
+            .and_then(|connection| connection.set_patience(patience).map(|()| connection));
+        let connection = match connected {
+            Ok(connection) => connection,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => bail!("{address} has no address"),
+            Err(error) => return Err(error).with_context(|| format!("cannot connect to {address}")),
+        };
+        Ok(Self {
+            connection,
+            answer: Vec::new(),
+        })
     }
 
     /// Sends a request and waits for its answer.
     pub(super) fn call<R: Request>(&mut self, request: &R, version: i16) -> anyhow::Result<R::Response> {
-        self.correlation_id += 1;
-        let header = RequestHeader {
-            api_key: R::KEY.code(),
-            api_version: version,
-            correlation_id: self.correlation_id,
-            client_id: Some("barnabas-check"),
-        };
-        let mut frame = vec![0; 4];
-        header.encode(&mut frame)?;
-        request.encode(&mut frame, version)?;
-        let length = u32::try_from(frame.len() - 4).context("the request is too long")?;
-        frame.splice(..4, length.to_be_bytes());
-        self.stream
-            .write_all(&frame)
+        let sent = self
+            .connection
+            .send(request, version)
             .with_context(|| format!("{}: cannot send", R::KEY))?;
-
-        let answer = self.read_frame().with_context(|| format!("{}: no answer", R::KEY))?;
-        let (correlation_id, body) = decode_response_header(&answer, R::KEY.api(), version)?;
-        ensure!(
-            correlation_id == self.correlation_id,
-            "{}: the answer is for another request",
-            R::KEY
-        );
-        let mut reader = Reader::new(answer.get(body..).unwrap_or_default());
-        Ok(R::Response::decode(&mut reader, version)?)
-    }
-
-    fn read_frame(&mut self) -> anyhow::Result<Vec<u8>> {
-        let mut length = [0; 4];
-        self.stream.read_exact(&mut length)?;
-        let length = u32::from_be_bytes(length) as usize;
-        ensure!(length <= LARGEST_ANSWER, "an answer of {length} bytes");
-        let mut frame = vec![0; length];
-        self.stream.read_exact(&mut frame)?;
-        Ok(frame)
+        self.connection
+            .receive(&mut self.answer, 0, LARGEST_ANSWER)
+            .with_context(|| format!("{}: no answer", R::KEY))?;
+        let (correlation_id, response) = frame::response::<R>(&self.answer, version)?;
+        ensure!(correlation_id == sent, "{}: the answer is for another request", R::KEY);
+        Ok(response)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use prometheus::core::{Collector, Desc};
-use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::proto::{Bucket, Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{Error, Registry};
 
 /// A collector made of one function.
@@ -60,6 +60,47 @@ pub(crate) fn gauges<'a>(name: &str, help: &str, series: impl IntoIterator<Item 
         let mut gauge = Gauge::default();
         gauge.set_value(value);
         metric.set_gauge(gauge);
+    })
+}
+
+/// The state of one histogram.
+pub(crate) struct Histogram<'a> {
+    pub(crate) labels: Vec<(&'static str, &'a str)>,
+    /// Upper bound and cumulative count of each, without the last, which has no bound.
+    pub(crate) buckets: Vec<(f64, u64)>,
+    pub(crate) count: u64,
+    pub(crate) sum: f64,
+}
+
+/// A family of histograms.
+pub(crate) fn histograms<'a>(
+    name: &str,
+    help: &str,
+    histograms: impl IntoIterator<Item = Histogram<'a>>,
+) -> MetricFamily {
+    let mut values = Vec::new();
+    let series: Vec<Series<'a>> = histograms
+        .into_iter()
+        .map(|histogram| {
+            let mut value = prometheus::proto::Histogram::default();
+            value.set_sample_count(histogram.count);
+            value.set_sample_sum(histogram.sum);
+            let bucket = |(bound, count)| {
+                let mut bucket = Bucket::default();
+                bucket.set_upper_bound(bound);
+                bucket.set_cumulative_count(count);
+                bucket
+            };
+            value.set_bucket(histogram.buckets.into_iter().map(bucket).collect());
+            values.push(value);
+            (histogram.labels, (values.len() - 1) as f64)
+        })
+        .collect();
+    // The number of a series is the place of its histogram.
+    family(name, help, MetricType::HISTOGRAM, series, |metric, place| {
+        if let Some(value) = values.get(place as usize) {
+            metric.set_histogram(value.clone());
+        }
     })
 }
 

@@ -1,114 +1,63 @@
 //! Offsets of a partition by time and by special name, and its background duties.
 
 use broker_log::LogError;
-use protocol::error::ErrorCode;
+use broker_replication::FoundOffset;
+use model::LeaderEpoch;
 
-use super::{CheckpointOffsets, LogState, PartitionHandle, Refusal};
-
-/// The special timestamps of ListOffsets.
-mod timestamp {
-    pub(super) const LATEST: i64 = -1;
-    pub(super) const EARLIEST: i64 = -2;
-    pub(super) const MAX_TIMESTAMP: i64 = -3;
-    pub(super) const EARLIEST_LOCAL: i64 = -4;
-    pub(super) const LATEST_TIERED: i64 = -5;
-}
-
-/// What ListOffsets answers for one partition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FoundOffset {
-    /// Timestamp of the record in milliseconds; -1 if none is meant.
-    pub timestamp: i64,
-    /// Its offset; -1 if there is none.
-    pub offset: i64,
-    /// Epoch of the leader who wrote it; -1 if not known.
-    pub leader_epoch: i32,
-}
-
-impl FoundOffset {
-    /// There is no such record.
-    pub const NONE: Self = Self {
-        timestamp: -1,
-        offset: -1,
-        leader_epoch: -1,
-    };
-}
+use super::{CheckpointOffsets, PartitionHandle, Refusal, State};
 
 impl PartitionHandle {
     /// The offset for a timestamp in milliseconds, or for one of Kafka's special ones (-1 to -5).
     pub fn find_offset(&self, timestamp: i64, current_leader_epoch: i32) -> Result<FoundOffset, Refusal> {
         let mut inner = self.inner.lock();
-        let leader = inner.leader(current_leader_epoch)?;
-        let epoch = leader.leader_epoch().0;
-        let Some(high_watermark) = leader.visible_high_watermark() else {
-            return Err(Refusal::new(
-                ErrorCode::OffsetNotAvailable,
-                "the new leader does not know yet what was committed before it",
-            ));
-        };
-        let log = inner.log()?;
-        let at = |offset: i64, timestamp: i64, leader_epoch: Option<i32>| FoundOffset {
-            timestamp,
-            offset,
-            leader_epoch: leader_epoch.unwrap_or(-1),
-        };
-        let committed = |found: Option<(i64, i64)>| found.filter(|(_, offset)| *offset < high_watermark);
-        let found = match timestamp {
-            timestamp::LATEST => return Ok(at(high_watermark, -1, Some(epoch))),
-            // Nothing is tiered, so the local log is the whole log.
-            timestamp::EARLIEST | timestamp::EARLIEST_LOCAL => {
-                let start = log.log_start_offset();
-                let start_epoch = log.epoch_for_offset(start).map_or(epoch, |epoch| epoch.0);
-                return Ok(at(start, -1, Some(start_epoch)));
-            }
-            timestamp::LATEST_TIERED => return Ok(FoundOffset::NONE),
-            timestamp::MAX_TIMESTAMP => committed(log.max_timestamp_offset()?.map(|t| (t.timestamp, t.offset))),
-            wanted if wanted >= 0 => committed(log.offset_for_timestamp(wanted)?.map(|t| (t.timestamp, t.offset))),
-            unknown => {
-                return Err(Refusal::new(
-                    ErrorCode::UnsupportedVersion,
-                    format!("timestamp {unknown} has no meaning to this version of Barnabas"),
-                ));
-            }
-        };
-        Ok(found.map_or(FoundOffset::NONE, |(timestamp, offset)| {
-            at(offset, timestamp, log.epoch_for_offset(offset).map(|epoch| epoch.0))
-        }))
+        Ok(inner.replica()?.find_offset(timestamp, current_leader_epoch)?)
+    }
+
+    /// The largest leader epoch not above `epoch` and the offset at which it ends; `None` for one that is not known here.
+    pub fn end_offset_for_epoch(&self, epoch: i32, current_leader_epoch: i32) -> Result<Option<(i32, i64)>, Refusal> {
+        let mut inner = self.inner.lock();
+        let replica = inner.replica()?;
+        let found = replica.end_offset_for_epoch(LeaderEpoch(epoch), current_leader_epoch)?;
+        Ok(found.map(|(epoch, end)| (epoch.0, end)))
     }
 
     /// What the checkpoints of a running broker say of this partition; `None` if its log is not open.
     pub fn checkpoint(&self) -> Option<CheckpointOffsets> {
-        self.inner.lock().checkpoint()
+        match &self.inner.lock().replica {
+            State::Open(replica) => Some(replica.checkpoint()),
+            State::Offline(_) | State::Closed => None,
+        }
     }
 
-    /// Flushes what `flush.ms` asks for, and segments that were closed since. The lock is not held during the flush.
-    pub fn flush_if_due(&self, now_ms: i64) -> Result<(), LogError> {
-        let due = match &mut self.inner.lock().log {
-            LogState::Open(log) => log.begin_due_flush(now_ms)?,
-            LogState::Offline(_) | LogState::Closed => None,
+    /// Flushes what `flush.ms` asks for, and segments that were closed since; says whether there was anything. The lock is
+    /// not held during the flush.
+    pub fn flush_if_due(&self, now_ms: i64) -> Result<bool, LogError> {
+        let due = match &mut self.inner.lock().replica {
+            State::Open(replica) => replica.log_mut().begin_due_flush(now_ms)?,
+            State::Offline(_) | State::Closed => None,
         };
         let Some(work) = due else {
-            return Ok(());
+            return Ok(false);
         };
         let done = work.run();
-        match &mut self.inner.lock().log {
-            LogState::Open(log) => log.end_flush(done),
-            LogState::Offline(_) | LogState::Closed => Ok(()),
+        if let State::Open(replica) = &mut self.inner.lock().replica {
+            replica.log_mut().end_flush(done)?;
         }
+        Ok(true)
     }
 
     /// Forgets producers that have been silent for `producer.id.expiration.ms`.
     pub fn expire_producers(&self, now_ms: i64) {
-        if let LogState::Open(log) = &mut self.inner.lock().log {
-            log.expire_producers(now_ms);
+        if let State::Open(replica) = &mut self.inner.lock().replica {
+            replica.log_mut().expire_producers(now_ms);
         }
     }
 
     /// Bytes on disk; 0 if the log is not open.
     pub fn size_bytes(&self) -> u64 {
-        match &self.inner.lock().log {
-            LogState::Open(log) => log.size_bytes(),
-            LogState::Offline(_) | LogState::Closed => 0,
+        match &self.inner.lock().replica {
+            State::Open(replica) => replica.log().size_bytes(),
+            State::Offline(_) | State::Closed => 0,
         }
     }
 }

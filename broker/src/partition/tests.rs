@@ -1,16 +1,28 @@
+use std::time::Duration;
+
 use broker_log::DataDir;
 use broker_log::{OpenState, TopicPartition};
-use model::{PartitionEpoch, TopicId};
+use broker_replication::ReplicaPeer;
+use model::{BrokerEpoch, PartitionEpoch, TopicId};
 use protocol::batch::BatchBuilder;
+use protocol::compression::Level;
 
 use super::*;
 use crate::metrics::BrokerTopicMetrics;
 
 const LOCAL: BrokerId = BrokerId(0);
 
+fn peer(id: BrokerId) -> ReplicaPeer {
+    ReplicaPeer {
+        id,
+        broker_epoch: Some(BrokerEpoch(1)),
+        eligible: true,
+    }
+}
+
 fn view(leader_epoch: i32) -> ReplicaView {
     ReplicaView {
-        replicas: vec![LOCAL],
+        replicas: vec![peer(LOCAL)],
         isr: vec![LOCAL],
         leader_epoch: LeaderEpoch(leader_epoch),
         partition_epoch: PartitionEpoch(leader_epoch),
@@ -30,8 +42,8 @@ fn leader() -> (tempfile::TempDir, PartitionHandle) {
     };
     let log = PartitionLog::open(&data, name, id, LogConfig::default(), OpenState::default(), 0).map(|(log, _)| log);
     let metrics = BrokerTopicMetrics::default().topic("t");
-    let partition = PartitionHandle::new(topic, id, PartitionIndex(0), metrics, log);
-    partition.lead(LOCAL, &view(5), 0).expect("leads");
+    let partition = PartitionHandle::new(topic, id, PartitionIndex(0), metrics, Arc::default(), 0, log);
+    partition.lead(LOCAL, &view(5)).expect("leads");
     (temp, partition)
 }
 
@@ -44,10 +56,12 @@ fn append(partition: &PartitionHandle, timestamp: i64) -> Result<i64, Refusal> {
 
 fn spec(offset: i64, current_leader_epoch: i32) -> ReadSpec {
     ReadSpec {
+        reader: Reader::Consumer { anywhere: false },
         offset,
         max_bytes: 1 << 20,
         min_one_message: true,
         current_leader_epoch,
+        last_fetched_epoch: -1,
     }
 }
 
@@ -86,17 +100,20 @@ fn an_older_or_newer_leader_epoch_is_told_apart() {
 async fn an_append_wakes_the_fetch_that_waits_for_it() {
     let (_temp, partition) = leader();
     let waiter = Arc::new(FetchWaiter::default());
-    assert!(partition.wait_beyond(0, &waiter));
+    assert!(partition.wait_beyond(Reader::Consumer { anywhere: false }, 0, None, &waiter));
     append(&partition, 1).expect("appends");
     waiter.woken().await;
-    assert!(!partition.wait_beyond(0, &waiter), "there is more already");
+    assert!(
+        !partition.wait_beyond(Reader::Consumer { anywhere: false }, 0, None, &waiter),
+        "there is more already"
+    );
 }
 
 #[tokio::test]
 async fn a_leader_that_resigns_tells_those_who_wait() {
     let (_temp, partition) = leader();
     let waiter = Arc::new(FetchWaiter::default());
-    assert!(partition.wait_beyond(0, &waiter));
+    assert!(partition.wait_beyond(Reader::Consumer { anywhere: false }, 0, None, &waiter));
     partition.resign();
     waiter.woken().await;
     assert_eq!(
@@ -128,7 +145,267 @@ fn a_closed_partition_refuses_and_says_where_its_log_ended() {
     let (_temp, partition) = leader();
     append(&partition, 1).expect("appends");
     let point = partition.close().expect("closes").expect("was open");
-    assert_eq!((point.recovery_point, point.high_watermark), (1, Some(1)));
+    assert_eq!((point.recovery_point, point.high_watermark), (1, 1));
     assert!(append(&partition, 2).is_err());
     assert!(partition.read(spec(0, -1)).is_err());
+}
+
+#[test]
+fn rule_11_the_high_watermark_does_not_go_back_when_leadership_comes_again() {
+    const SILENT: BrokerId = BrokerId(1);
+    let (_temp, partition) = leader();
+    append(&partition, 1).expect("appends");
+    partition.resign();
+    assert_eq!(partition.checkpoint().map(|point| point.high_watermark), Some(1));
+    // In the new epoch another replica is in sync, of which nothing is known yet: the watermark stays where it was.
+    let with_another = ReplicaView {
+        replicas: vec![peer(LOCAL), peer(SILENT)],
+        isr: vec![LOCAL, SILENT],
+        ..view(6)
+    };
+    partition.lead(LOCAL, &with_another).expect("leads");
+    assert_eq!(partition.read(spec(0, 6)).expect("reads").high_watermark, 1);
+}
+
+#[test]
+fn a_read_that_would_wait_for_the_disk_says_so_and_succeeds_once_somebody_has_waited() {
+    let (temp, partition) = leader();
+    for timestamp in 0..500 {
+        append(&partition, timestamp).expect("appends");
+    }
+    let file = std::fs::File::open(temp.path().join("t-0/00000000000000000000.log")).expect("opens");
+    file.sync_all().expect("syncs");
+    rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).expect("advises");
+    if partition.read_cached(spec(3, 5)).expect("reads").is_some() {
+        // This file system cannot tell, and waits.
+        return;
+    }
+    partition.cold_read(spec(3, 5)).expect("waits");
+    let read = partition.read_cached(spec(3, 5)).expect("reads").expect("is in memory");
+    let whole = partition.read(spec(3, 5)).expect("reads");
+    assert_eq!((read.slice.first_offset, read.slice.len), (3, whole.slice.len));
+}
+
+#[test]
+fn a_partition_knows_whether_everything_in_it_is_zstd() {
+    let (_temp, partition) = leader();
+    assert!(!partition.stores_zstd());
+    partition.set_config(LogConfig {
+        stored_as: StoredAs::Recompressed(Compression::Zstd, Level::Default),
+        ..LogConfig::default()
+    });
+    assert!(partition.stores_zstd());
+}
+
+const OTHER: BrokerId = BrokerId(1);
+
+/// Both replicas are in sync, in epoch 5 of the leader.
+fn with_follower(min_insync_replicas: usize) -> ReplicaView {
+    ReplicaView {
+        replicas: vec![peer(LOCAL), peer(OTHER)],
+        isr: vec![LOCAL, OTHER],
+        partition_epoch: PartitionEpoch(6),
+        min_insync_replicas,
+        ..view(5)
+    }
+}
+
+fn follower_fetch(offset: i64) -> ReadSpec {
+    ReadSpec {
+        reader: Reader::Follower(FollowerReader {
+            replica: OTHER,
+            broker_epoch: BrokerEpoch(1),
+            log_start_offset: 0,
+        }),
+        ..spec(offset, 5)
+    }
+}
+
+/// Appends a record with `acks=all` and gives what it waits for.
+fn append_all(partition: &Arc<PartitionHandle>) -> Option<Uncommitted> {
+    let mut batch = BatchBuilder::new().record(1, None, Some(b"v")).build();
+    let mut outcomes = Vec::new();
+    let committing = partition.append_as_leader(&mut [batch.as_mut_slice()], true, 1, &mut outcomes);
+    let info = outcomes.remove(0).expect("appends");
+    Some(Uncommitted {
+        partition: Arc::clone(partition),
+        leader_epoch: committing.leader_epoch,
+        required: committing.required(info.last_offset)?,
+    })
+}
+
+const PATIENCE: Duration = Duration::from_mins(1);
+
+#[tokio::test]
+async fn a_write_is_committed_when_the_follower_fetches_beyond_it() {
+    let (_temp, partition) = leader();
+    let partition = Arc::new(partition);
+    assert!(append_all(&partition).is_none(), "the sole replica commits at once");
+    partition.lead(LOCAL, &with_follower(2)).expect("goes on leading");
+    let first = append_all(&partition).expect("waits");
+    let second = append_all(&partition).expect("waits");
+    partition.read(follower_fetch(1)).expect("is served");
+    assert_eq!(partition.committed(first.leader_epoch, first.required), Ok(false));
+    let follower = async {
+        let read = partition.read(follower_fetch(2)).expect("is served");
+        assert_eq!(
+            (read.high_watermark, read.slice.first_offset),
+            (2, 2),
+            "it reads beyond what is committed"
+        );
+    };
+    let (committed, ()) = tokio::join!(first.committed(PATIENCE), follower);
+    assert_eq!(committed, Ok(()));
+    assert_eq!(partition.committed(second.leader_epoch, second.required), Ok(false));
+}
+
+#[tokio::test]
+async fn an_append_wakes_followers_and_their_fetch_wakes_consumers() {
+    let (_temp, partition) = leader();
+    let partition = Arc::new(partition);
+    partition.lead(LOCAL, &with_follower(1)).expect("goes on leading");
+    partition.read(follower_fetch(0)).expect("is served");
+    let (consumer, follower) = (Arc::new(FetchWaiter::default()), Arc::new(FetchWaiter::default()));
+    assert!(partition.wait_beyond(Reader::Consumer { anywhere: false }, 0, None, &consumer));
+    assert!(partition.wait_beyond(follower_fetch(0).reader, 0, None, &follower));
+    append_all(&partition).expect("waits");
+    follower.woken().await;
+    assert!(
+        tokio::time::timeout(Duration::ZERO, consumer.woken()).await.is_err(),
+        "nothing is committed yet"
+    );
+    partition.read(follower_fetch(1)).expect("is served");
+    consumer.woken().await;
+}
+
+#[tokio::test]
+async fn who_waits_for_a_leader_that_resigns_is_told_at_once() {
+    let (_temp, partition) = leader();
+    let partition = Arc::new(partition);
+    partition.lead(LOCAL, &with_follower(2)).expect("goes on leading");
+    let waiting = append_all(&partition).expect("waits");
+    let (committed, ()) = tokio::join!(waiting.committed(PATIENCE), async { partition.resign() });
+    assert_eq!(
+        committed.map_err(|refusal| refusal.code),
+        Err(ErrorCode::NotLeaderOrFollower)
+    );
+    // The next leadership of this broker is another one.
+    partition.lead(LOCAL, &view(7)).expect("leads");
+    assert_eq!(
+        partition
+            .committed(waiting.leader_epoch, waiting.required)
+            .map_err(|refusal| refusal.code),
+        Err(ErrorCode::NotLeaderOrFollower)
+    );
+}
+
+#[tokio::test]
+async fn a_follower_that_stays_silent_costs_the_time_of_the_request() {
+    let (_temp, partition) = leader();
+    let partition = Arc::new(partition);
+    partition.lead(LOCAL, &with_follower(2)).expect("goes on leading");
+    let waiting = append_all(&partition).expect("waits");
+    let committed = waiting.committed(Duration::from_millis(1)).await;
+    assert_eq!(
+        committed.map_err(|refusal| refusal.code),
+        Err(ErrorCode::RequestTimedOut)
+    );
+    assert!(partition.inner.lock().writes.is_empty(), "nobody waits any more");
+}
+
+#[test]
+fn below_min_isr_nothing_is_appended_for_all_replicas_and_everything_for_one() {
+    let (_temp, partition) = leader();
+    let mut alone = with_follower(2);
+    alone.isr = vec![LOCAL];
+    partition.lead(LOCAL, &alone).expect("goes on leading");
+    assert_eq!(
+        append(&partition, 1).map_err(|refusal| refusal.code),
+        Err(ErrorCode::NotEnoughReplicas)
+    );
+    assert_eq!(partition.look().map(|look| look.log_end_offset), Some(0));
+    let mut batch = BatchBuilder::new().record(1, None, Some(b"v")).build();
+    let mut outcomes = Vec::new();
+    partition.append_as_leader(&mut [batch.as_mut_slice()], false, 1, &mut outcomes);
+    assert_eq!(outcomes.remove(0).map(|info| info.base_offset), Ok(0));
+    let look = partition.look().expect("open");
+    assert_eq!(
+        (look.high_watermark, look.log_end_offset),
+        (0, 1),
+        "and it is not committed"
+    );
+}
+
+#[test]
+fn rule_13_a_new_leader_shows_nothing_before_its_epoch_start_is_committed() {
+    let (_temp, partition) = leader();
+    append(&partition, 1).expect("appends");
+    let mut next = with_follower(2);
+    next.leader_epoch = LeaderEpoch(6);
+    partition.lead(LOCAL, &view(5)).expect("leads");
+    let mut batch = BatchBuilder::new().record(2, None, Some(b"v")).build();
+    let mut outcomes = Vec::new();
+    let mut alone = with_follower(2);
+    alone.isr = vec![LOCAL];
+    partition.lead(LOCAL, &alone).expect("leads");
+    partition.append_as_leader(&mut [batch.as_mut_slice()], false, 2, &mut outcomes);
+    partition.lead(LOCAL, &next).expect("leads in the next epoch");
+    let refused = |result: Result<(), Refusal>| result.map_err(|refusal| refusal.code);
+    let latest = || partition.find_offset(-1, 6).map(|found| found.offset);
+    assert_eq!(
+        refused(partition.read(spec(0, 6)).map(drop)),
+        Err(ErrorCode::OffsetNotAvailable)
+    );
+    assert_eq!(refused(latest().map(drop)), Err(ErrorCode::OffsetNotAvailable));
+    assert_eq!(
+        partition.find_offset(-2, 6).map(|found| found.offset),
+        Ok(0),
+        "the earliest is known"
+    );
+    assert_eq!(partition.awaited_epoch_start(), Some(2));
+    let mut fetch = follower_fetch(2);
+    fetch.current_leader_epoch = 6;
+    partition.read(fetch).expect("is served");
+    assert_eq!(latest(), Ok(2));
+    assert_eq!(partition.read(spec(0, 6)).expect("reads").high_watermark, 2);
+}
+
+#[test]
+fn clients_read_from_the_in_sync_follower_that_has_their_offset() {
+    let (_temp, partition) = leader();
+    append(&partition, 1).expect("appends");
+    partition.lead(LOCAL, &with_follower(1)).expect("goes on leading");
+    assert_eq!(
+        partition.preferred_read_replica(5, 0, |_| true),
+        None,
+        "nothing is known of it"
+    );
+    partition.read(follower_fetch(1)).expect("is served");
+    assert_eq!(partition.preferred_read_replica(5, 1, |id| id == OTHER), Some(OTHER));
+    assert_eq!(partition.preferred_read_replica(5, 1, |id| id != OTHER), None);
+    assert_eq!(
+        partition.preferred_read_replica(5, 2, |_| true),
+        None,
+        "it has not that much"
+    );
+    assert_eq!(partition.preferred_read_replica(4, 1, |_| true), None, "another epoch");
+}
+
+#[tokio::test]
+async fn a_follower_that_clients_read_from_is_told_of_a_watermark_that_moves() {
+    let (_temp, partition) = leader();
+    let partition = Arc::new(partition);
+    partition.lead(LOCAL, &with_follower(1)).expect("goes on leading");
+    append_all(&partition).expect("waits");
+    let waiter = Arc::new(FetchWaiter::default());
+    assert!(partition.wait_beyond(follower_fetch(1).reader, 1, Some(0), &waiter));
+    partition.read(follower_fetch(1)).expect("is served");
+    waiter.woken().await;
+    assert!(
+        !partition.wait_beyond(follower_fetch(1).reader, 1, Some(0), &waiter),
+        "it has moved already"
+    );
+    partition.forget(follower_fetch(1).reader, &waiter);
+    let inner = partition.inner.lock();
+    assert!(inner.fetches.is_empty() && inner.follower_fetches.is_empty());
 }

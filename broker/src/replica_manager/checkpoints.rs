@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::thread;
+use std::time::Instant;
 
 use broker_log::{Checkpoint, LastLife, LogError, Offsets, TopicPartition};
 use model::BrokerEpoch;
@@ -66,19 +67,45 @@ impl Checkpoints {
             .map(|offsets| offsets.get(name).copied().unwrap_or(0))
     }
 
-    fn set(&mut self, name: &TopicPartition, point: CheckpointOffsets) {
+    /// One offset, whatever was said before.
+    pub(super) fn put(&mut self, name: &TopicPartition, file: Checkpoint, offset: i64) {
+        for (kind, offsets) in FILES.into_iter().zip(&mut self.now) {
+            if kind == file {
+                offsets.insert(name.clone(), offset);
+            }
+        }
+    }
+
+    pub(super) fn set(&mut self, name: &TopicPartition, point: CheckpointOffsets) {
         let [recovery_points, log_start_offsets, high_watermarks] = &mut self.now;
         recovery_points.insert(name.clone(), point.recovery_point);
         if point.log_start_offset > 0 {
             log_start_offsets.insert(name.clone(), point.log_start_offset);
         }
-        if let Some(high_watermark) = point.high_watermark {
-            high_watermarks.insert(name.clone(), high_watermark);
-        }
+        high_watermarks.insert(name.clone(), point.high_watermark);
     }
 }
 
 impl ReplicaManager {
+    /// Looks how full the disk is and whether a log has failed, and keeps room back while there is some.
+    pub fn look_at_disk(&self) {
+        self.disk.look();
+        if let Some(error) = self
+            .table
+            .load_full()
+            .partitions()
+            .find_map(|partition| partition.failure())
+        {
+            self.disk.failed(&error);
+        }
+        if self.disk.is_sound() && !self.disk.is_full() {
+            match self.log_dir.reserve() {
+                Ok(_) => {}
+                Err(error) => self.disk.failed(&error),
+            }
+        }
+    }
+
     /// Flushes what is due: of every partition, or only of topics with a `flush.ms`, which is asked for more often.
     pub fn flush_due(&self, of: Flush) {
         let now = now_ms();
@@ -88,8 +115,11 @@ impl ReplicaManager {
             .values()
             .filter(|topic| of == Flush::Everything || topic.flushes_by_time);
         for partition in topics.flat_map(|topic| topic.partitions.iter().flatten()) {
-            if let Err(error) = partition.flush_if_due(now) {
-                tracing::error!(topic_partition = %name_of(partition), %error, "flush failed");
+            let began = Instant::now();
+            match partition.flush_if_due(now) {
+                Ok(true) => self.metrics.flushes.observe(began.elapsed().as_secs_f64()),
+                Ok(false) => {}
+                Err(error) => tracing::error!(topic_partition = %name_of(partition), %error, "flush failed"),
             }
         }
     }
@@ -157,10 +187,14 @@ impl ReplicaManager {
     }
 
     /// Writes the files that have changed: an idle broker leaves its disk alone.
-    fn write(&self, checkpoints: &mut Checkpoints) -> Result<(), LogError> {
+    pub(super) fn write(&self, checkpoints: &mut Checkpoints) -> Result<(), LogError> {
         for ((file, now), written) in FILES.into_iter().zip(&checkpoints.now).zip(&mut checkpoints.written) {
             if now != written {
-                self.log_dir.write(file, now)?;
+                let result = match self.log_dir.write(file, now) {
+                    Err(LogError::StorageFull { .. }) if self.log_dir.give_reserve() => self.log_dir.write(file, now),
+                    result => result,
+                };
+                result.inspect_err(|error| self.disk.failed(error))?;
                 written.clone_from(now);
             }
         }

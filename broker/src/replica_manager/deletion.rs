@@ -7,7 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use broker_log::TopicPartition;
-use model::{MetadataImage, TopicId};
+use model::config::TopicConfig;
+use model::{BrokerEpoch, MetadataImage, TopicId, TopicImage};
 
 use super::{ReplicaManager, TopicHandle};
 use crate::clock::now_ms;
@@ -41,7 +42,7 @@ impl ReplicaManager {
             tracing::warn!(topic = %gone.name, topic_id = %gone.id, "topic left the metadata without a tombstone, its data stays");
             return;
         }
-        let delay = image.topic_config(&gone.image).file_delete_delay_ms;
+        let delay = TopicConfig::resolve(&image.effective_config(self.local), &gone.image.config).file_delete_delay_ms;
         let names: Vec<TopicPartition> = gone
             .partitions
             .iter()
@@ -51,6 +52,46 @@ impl ReplicaManager {
         if !self.delete(&names, gone.id, delay) {
             self.deletion.lock().swept = false;
         }
+    }
+
+    /// Replicas that left this broker: their partitions close, and their data goes after the delay. Only the record that
+    /// names all replicas says so, to the process that it is meant for.
+    pub(super) fn close_left(
+        &self,
+        image: &MetadataImage,
+        topic: &TopicImage,
+        known: &TopicHandle,
+        session: Option<BrokerEpoch>,
+    ) {
+        let mut left = Vec::new();
+        for (index, _) in topic.indexed().filter(|(_, of)| !of.replicas.contains(&self.local)) {
+            let Some(partition) = known.partition(index.0) else {
+                continue;
+            };
+            let name = name_of(partition);
+            match partition.close() {
+                Ok(Some(point)) => self.checkpoints.lock().set(&name, point),
+                Ok(None) => {}
+                Err(error) => tracing::error!(topic_partition = %name, %error, "not closed cleanly"),
+            }
+            left.push(name);
+        }
+        let meant = session.is_some() && image.broker(self.local).map(|broker| broker.epoch) == session;
+        if left.is_empty() {
+            return;
+        }
+        let delay = TopicConfig::resolve(&image.effective_config(self.local), &topic.config).file_delete_delay_ms;
+        if !meant || !self.delete(&left, topic.id, delay) {
+            self.deletion.lock().swept = false;
+        }
+    }
+
+    /// Whether a directory is of a replica that is elsewhere now: it left while this broker was down.
+    fn has_left(&self, image: &MetadataImage, name: &TopicPartition, id: TopicId) -> bool {
+        let topic = image.topic(id).filter(|topic| topic.name == name.topic);
+        topic
+            .and_then(|topic| topic.partition(name.partition))
+            .is_some_and(|partition| !partition.replicas.contains(&self.local))
     }
 
     /// Looks through the directory for what a former run left: removed topics are deleted, strangers kept and told.
@@ -76,6 +117,9 @@ impl ReplicaManager {
         let mut all_deleted = true;
         for (name, id) in found {
             match id {
+                Some(id) if self.has_left(image, &name, id) => {
+                    all_deleted &= self.delete(&[name], id, DEFAULT_DELAY_MS);
+                }
                 Some(id) if image.topic(id).is_some() => {}
                 Some(id) if image.tombstones().contains_key(&id) => {
                     all_deleted &= self.delete(&[name], id, DEFAULT_DELAY_MS);
@@ -109,7 +153,8 @@ impl ReplicaManager {
         match self.log_dir.purge_deleted(|id| due.contains(&id)) {
             Ok(directories) => {
                 tracing::info!(directories, topics = due.len(), "data of removed topics is purged");
-                self.deletion.lock().due.retain(|id, _| !due.contains(id));
+                // What was removed again meanwhile, under the same id, has a later time.
+                self.deletion.lock().due.retain(|_, at| *at > now);
             }
             Err(error) => tracing::error!(%error, "data of removed topics is not purged yet"),
         }
@@ -142,11 +187,11 @@ impl ReplicaManager {
         match deleted {
             Ok(()) => {
                 self.deletion.lock().due.insert(id, now_ms().saturating_add(delay_ms));
-                tracing::info!(topic_id = %id, partitions = names.len(), delay_ms, "removed topic: its data is purged after the delay");
+                tracing::info!(topic_id = %id, partitions = names.len(), delay_ms, "removed here: the data is purged after the delay");
                 true
             }
             Err(error) => {
-                tracing::error!(topic_id = %id, %error, "removed topic: its data stays for now");
+                tracing::error!(topic_id = %id, %error, "removed here: the data stays for now");
                 false
             }
         }

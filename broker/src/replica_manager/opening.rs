@@ -1,14 +1,17 @@
 //! Opening partitions, several at a time when there are many: after a crash each log's tail is read again.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use broker_log::dir::fs::FsDir;
 use broker_log::{LogError, OpenState, PartitionLog, TopicPartition};
-use model::{MetadataImage, PartitionIndex, TopicId, TopicImage};
+use model::config::TopicConfig;
+use model::{PartitionIndex, TopicId, TopicImage};
 use parking_lot::Mutex;
 
+use super::checkpoints::name_of;
 use super::{ReplicaManager, TopicHandle, TopicTable, log_config};
 use crate::clock::now_ms;
 use crate::partition::PartitionHandle;
@@ -29,7 +32,7 @@ impl ReplicaManager {
     /// Handles for new and changed topics; partitions that are open already stay as they are.
     pub(super) fn open_topics(
         &self,
-        image: &MetadataImage,
+        defaults: &BTreeMap<String, String>,
         before: &TopicTable,
         topics: &[&Arc<TopicImage>],
     ) -> Vec<TopicHandle> {
@@ -42,7 +45,7 @@ impl ReplicaManager {
                 let here = partition.replicas.contains(&self.local);
                 let open = known.and_then(|handle| handle.partition(index.0)).filter(|_| here);
                 if let Some(open) = open {
-                    open.set_config(log_config(image, topic));
+                    open.set_config(log_config(defaults, topic));
                 } else if here {
                     wanted.push((at, Opening { topic, index }));
                 }
@@ -54,10 +57,10 @@ impl ReplicaManager {
                 metrics: self.metrics.topics.topic(topic.name.as_str()),
                 partitions,
                 image: Arc::clone(topic),
-                flushes_by_time: image.topic_config(topic).flush_ms < i64::MAX,
+                flushes_by_time: TopicConfig::resolve(defaults, &topic.config).flush_ms < i64::MAX,
             });
         }
-        for (at, handle) in self.open_all(image, &handles, &wanted) {
+        for (at, handle) in self.open_all(defaults, &handles, &wanted) {
             let place = usize::try_from(handle.index.0)
                 .ok()
                 .and_then(|index| handles[at].partitions.get_mut(index));
@@ -70,17 +73,26 @@ impl ReplicaManager {
 
     fn open_all(
         &self,
-        image: &MetadataImage,
+        defaults: &BTreeMap<String, String>,
         handles: &[TopicHandle],
         wanted: &[(usize, Opening<'_>)],
     ) -> Vec<(usize, PartitionHandle)> {
         let open = |(at, opening): &(usize, Opening<'_>)| {
             let topic = opening.topic;
-            let log = self.open_log(image, topic, opening.index);
+            let log = self.open_log(defaults, topic, opening.index);
             let metrics = Arc::clone(&handles[*at].metrics);
+            let high_watermark = self.checkpointed_high_watermark(topic, opening.index);
             (
                 *at,
-                PartitionHandle::new(topic.name.clone(), topic.id, opening.index, metrics, log),
+                PartitionHandle::new(
+                    topic.name.clone(),
+                    topic.id,
+                    opening.index,
+                    metrics,
+                    self.isr_wanted(),
+                    high_watermark,
+                    log,
+                ),
             )
         };
         let cores = thread::available_parallelism().map_or(1, usize::from);
@@ -105,7 +117,7 @@ impl ReplicaManager {
 
     fn open_log(
         &self,
-        image: &MetadataImage,
+        defaults: &BTreeMap<String, String>,
         topic: &TopicImage,
         index: PartitionIndex,
     ) -> Result<PartitionLog<FsDir>, LogError> {
@@ -113,7 +125,7 @@ impl ReplicaManager {
             topic: topic.name.clone(),
             partition: index,
         };
-        let config = log_config(image, topic);
+        let config = log_config(defaults, topic);
         let open = || {
             let state = self.open_state(&name);
             PartitionLog::open(&self.log_dir, name.clone(), topic.id, config.clone(), state, now_ms())
@@ -138,6 +150,42 @@ impl ReplicaManager {
                 Err(error)
             }
         }
+    }
+
+    /// A log that has lost durable records is no use to a follower: it is set aside for people to look at, and copied anew
+    /// from the leader. Only where nobody counts on it any more: as long as this replica could be elected, an empty log
+    /// would be taken for a whole one.
+    pub(super) fn copy_anew_if_lost(
+        &self,
+        defaults: &BTreeMap<String, String>,
+        topic: &TopicImage,
+        partition: &PartitionHandle,
+    ) {
+        if !partition.has_lost_records() {
+            return;
+        }
+        let name = name_of(partition);
+        let aside = self
+            .forget_offsets(std::slice::from_ref(&name))
+            .and_then(|()| self.log_dir.set_aside(&name, Some(topic.id)));
+        match aside {
+            Ok(aside) => {
+                tracing::warn!(topic_partition = %name, %aside, "the log has lost records: it is set aside, and copied anew from the leader");
+                if let Ok(log) = self.open_log(defaults, topic, partition.index) {
+                    partition.begin_anew(log);
+                }
+            }
+            Err(error) => tracing::error!(topic_partition = %name, %error, "a log that has lost records stays"),
+        }
+    }
+
+    fn checkpointed_high_watermark(&self, topic: &TopicImage, index: PartitionIndex) -> i64 {
+        let name = TopicPartition {
+            topic: topic.name.clone(),
+            partition: index,
+        };
+        let [_, _, high_watermark] = self.checkpoints.lock().of(&name);
+        high_watermark
     }
 
     fn open_state(&self, name: &TopicPartition) -> OpenState {

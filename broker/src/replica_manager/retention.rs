@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use broker_log::RemovedSegments;
 use broker_log::dir::fs::FsDir;
+use broker_log::{LogError, RemovedSegments};
+use protocol::ErrorCode;
 
 use super::ReplicaManager;
 use super::checkpoints::name_of;
 use crate::clock::now_ms;
-use crate::partition::PartitionHandle;
+use crate::partition::{PartitionHandle, Refusal};
 
 /// Files that were taken out of their logs and wait for `file.delete.delay.ms`.
 #[derive(Debug)]
@@ -24,7 +25,12 @@ impl ReplicaManager {
         let now = now_ms();
         let mut moved: Vec<(Arc<PartitionHandle>, i64)> = Vec::new();
         for partition in self.table.load_full().partitions() {
-            match partition.advance_log_start(now) {
+            let advanced = match partition.advance_log_start(now) {
+                // What frees space writes a little first.
+                Err(LogError::StorageFull { .. }) if self.log_dir.give_reserve() => partition.advance_log_start(now),
+                advanced => advanced,
+            };
+            match advanced {
                 Ok(Some(start)) => moved.push((Arc::clone(partition), start)),
                 Ok(None) => {}
                 Err(error) => {
@@ -36,6 +42,42 @@ impl ReplicaManager {
         if moved.is_empty() || !self.write_checkpoints() {
             return;
         }
+        self.remove_before(moved);
+    }
+
+    /// Lets partitions start at an offset, or at the high watermark for -1, and returns where they start now; each result
+    /// in its place. What is said is on the disk.
+    pub fn delete_records(
+        &self,
+        wanted: Vec<Result<(Arc<PartitionHandle>, i64), Refusal>>,
+    ) -> Vec<Result<i64, Refusal>> {
+        let mut moved: Vec<(Arc<PartitionHandle>, i64)> = Vec::new();
+        let results: Vec<Result<i64, Refusal>> = wanted
+            .into_iter()
+            .map(|entry| {
+                let (partition, offset) = entry?;
+                let start = partition.delete_records(offset)?;
+                moved.push((partition, start));
+                Ok(start)
+            })
+            .collect();
+        if moved.is_empty() {
+            return results;
+        }
+        if !self.write_checkpoints() {
+            let lost = || Refusal::new(ErrorCode::KafkaStorageError, "the log start offset cannot be written");
+            return results
+                .into_iter()
+                .map(|result| result.and_then(|_| Err(lost())))
+                .collect();
+        }
+        self.remove_before(moved);
+        results
+    }
+
+    /// Takes segments below log starts that are durable out of the logs.
+    pub(super) fn remove_before(&self, moved: Vec<(Arc<PartitionHandle>, i64)>) {
+        let now = now_ms();
         for (partition, start) in moved {
             match partition.remove_before(start) {
                 Ok(Some(segments)) if segments.segments() > 0 => {
@@ -46,7 +88,9 @@ impl ReplicaManager {
                         bytes = segments.bytes(),
                         "old segments are removed"
                     );
-                    let at_ms = now.saturating_add(segments.delay_ms());
+                    // On a full disk nobody waits; readers that hold a file go on with it.
+                    let delay = if self.disk.is_full() { 0 } else { segments.delay_ms() };
+                    let at_ms = now.saturating_add(delay);
                     self.removed.lock().push(Removed { at_ms, segments });
                 }
                 Ok(_) => {}

@@ -1,7 +1,7 @@
 use std::fs;
 
 use model::record::{
-    BrokerRegistered, BrokerUnfenced, ClusterFormatted, ControllerElected, TopicCreated, TopicRemoved,
+    BrokerRegistered, BrokerUnfenced, ClusterFormatted, ControllerElected, PartitionChanged, TopicCreated, TopicRemoved,
 };
 use model::{Assignment, BrokerEpoch, ControllerEpoch, DirectoryId, IncarnationId, Lineage, Nonce, Record};
 use prometheus::Registry;
@@ -9,12 +9,17 @@ use protocol::batch::BatchBuilder;
 
 use super::*;
 use crate::clock::now_ms;
+use crate::disk::Disk;
 
-const LOCAL: BrokerId = BrokerId(0);
-const OTHER: BrokerId = BrokerId(1);
+pub(crate) const LOCAL: BrokerId = BrokerId(0);
+pub(crate) const OTHER: BrokerId = BrokerId(1);
+/// The registration of the other broker in [`cluster`].
+pub(crate) const OTHERS_EPOCH: BrokerEpoch = BrokerEpoch(4);
+/// The registration of the local broker in [`cluster`].
+const REGISTERED: Option<BrokerEpoch> = Some(BrokerEpoch(2));
 
 /// A cluster of two unfenced brokers without topics.
-fn cluster() -> MetadataImage {
+pub(crate) fn cluster() -> MetadataImage {
     let mut image = MetadataImage::empty();
     let mut add = |record: Record| {
         image.append(record).expect("applies");
@@ -22,7 +27,7 @@ fn cluster() -> MetadataImage {
     add(ClusterFormatted {
         cluster_id: "AAAAAAAAAAAAAAAAAAAAAQ".parse().expect("22 characters"),
         lineage: Lineage::from_random([1; 16]),
-        features: [("barnabas.version".to_owned(), 1)].into(),
+        features: [("barnabas.version".to_owned(), 2)].into(),
     }
     .into());
     let nonce = Nonce::from_random([2; 16]);
@@ -41,7 +46,7 @@ fn cluster() -> MetadataImage {
             boot_id: None,
             endpoints: Vec::new(),
             rack: None,
-            features: [("barnabas.version".to_owned(), model::FeatureRange { min: 1, max: 1 })].into(),
+            features: [("barnabas.version".to_owned(), model::FeatureRange { min: 2, max: 2 })].into(),
             clean: true,
         }
         .into());
@@ -88,7 +93,8 @@ fn create_with(
 fn manager(path: &std::path::Path) -> ReplicaManager {
     let (log_dir, left) = LogDir::open(FsDir::new(path)).expect("opens");
     let metrics = BrokerMetrics::new(Registry::new()).expect("registers");
-    ReplicaManager::new(LOCAL, log_dir, left, metrics, Arc::default())
+    let disk = Disk::new(path, 100, metrics.disk.clone());
+    ReplicaManager::new(LOCAL, log_dir, disk, left, metrics, Arc::default())
 }
 
 fn leads(manager: &ReplicaManager, topic: &str) -> bool {
@@ -116,11 +122,11 @@ fn rule_18_before_registration_only_sole_replicas_are_led() {
     create(&mut image, "ours", 11, &[LOCAL, OTHER]);
     create(&mut image, "theirs", 12, &[OTHER]);
     let manager = manager(temp.path());
-    manager.apply(&image, Leading::SoleReplica);
+    manager.apply(&image, None);
     assert!(leads(&manager, "mine"));
     assert!(!leads(&manager, "ours"));
     assert!(manager.topics().by_name("theirs").is_none());
-    manager.apply(&image, Leading::AsRegistered);
+    manager.apply(&image, REGISTERED);
     assert!(leads(&manager, "ours"));
 }
 
@@ -130,10 +136,10 @@ fn rule_06_whoever_differs_leads_nothing_until_the_next_image() {
     let mut image = cluster();
     create(&mut image, "mine", 10, &[LOCAL]);
     let manager = manager(temp.path());
-    manager.apply(&image, Leading::AsRegistered);
+    manager.apply(&image, REGISTERED);
     manager.resign_all();
     assert!(!leads(&manager, "mine"));
-    manager.apply(&image, Leading::AsRegistered);
+    manager.apply(&image, REGISTERED);
     assert!(leads(&manager, "mine"));
 }
 
@@ -143,10 +149,10 @@ fn rule_25_data_goes_only_by_a_tombstone_and_the_purge_is_reported_afterwards() 
     let mut image = cluster();
     let id = create(&mut image, "t", 10, &[LOCAL]);
     let manager = manager(temp.path());
-    manager.apply(&image, Leading::AsRegistered);
+    manager.apply(&image, REGISTERED);
     manager.sweep(&image);
     image.append(TopicRemoved { id }.into()).expect("applies");
-    manager.apply(&image, Leading::AsRegistered);
+    manager.apply(&image, REGISTERED);
     assert!(manager.topics().by_name("t").is_none());
     assert!(
         names(temp.path())
@@ -166,7 +172,7 @@ fn rule_25_no_purge_is_reported_while_data_could_not_be_removed() {
     let mut image = cluster();
     let id = create(&mut image, "t", 10, &[LOCAL]);
     let manager = manager(temp.path());
-    manager.apply(&image, Leading::AsRegistered);
+    manager.apply(&image, REGISTERED);
     manager.sweep(&image);
     // Checkpoints cannot be written, as on a full disk: a directory stands where one of them belongs.
     let checkpoint = temp.path().join("recovery-point-offset-checkpoint");
@@ -174,7 +180,7 @@ fn rule_25_no_purge_is_reported_while_data_could_not_be_removed() {
     std::fs::remove_file(&checkpoint).expect("a checkpoint");
     std::fs::create_dir(&checkpoint).expect("a directory");
     image.append(TopicRemoved { id }.into()).expect("applies");
-    manager.apply(&image, Leading::AsRegistered);
+    manager.apply(&image, REGISTERED);
     assert!(names(temp.path()).contains(&"t-0".to_owned()));
     assert_eq!(manager.purged(&image), [], "its data is still there");
     std::fs::remove_dir(&checkpoint).expect("the disk has room again");
@@ -187,10 +193,10 @@ fn rule_25_a_directory_of_an_unknown_topic_is_kept_and_opened_by_nobody() {
     let temp = tempfile::tempdir().expect("temp");
     let mut image = cluster();
     create(&mut image, "t", 10, &[LOCAL]);
-    manager(temp.path()).apply(&image, Leading::AsRegistered);
+    manager(temp.path()).apply(&image, REGISTERED);
     // The same volume under metadata that has never heard of the topic.
     let manager = manager(temp.path());
-    manager.apply(&cluster(), Leading::AsRegistered);
+    manager.apply(&cluster(), REGISTERED);
     manager.sweep(&cluster());
     manager.purge_due();
     assert!(manager.topics().by_name("t").is_none());
@@ -202,13 +208,138 @@ fn rule_25_a_tombstone_that_came_while_the_broker_was_down_is_obeyed_at_the_star
     let temp = tempfile::tempdir().expect("temp");
     let mut image = cluster();
     let id = create(&mut image, "t", 10, &[LOCAL]);
-    manager(temp.path()).apply(&image, Leading::AsRegistered);
+    manager(temp.path()).apply(&image, REGISTERED);
     image.append(TopicRemoved { id }.into()).expect("applies");
     let manager = manager(temp.path());
-    manager.apply(&image, Leading::AsRegistered);
+    manager.apply(&image, REGISTERED);
     assert_eq!(manager.purged(&image), [], "nobody has looked yet");
     manager.sweep(&image);
     assert!(!names(temp.path()).contains(&"t-0".to_owned()));
+}
+
+/// The replica of partition 0 leaves the local broker.
+fn reassign_away(image: &mut MetadataImage, topic: TopicId) {
+    let change = PartitionChanged {
+        topic,
+        partition: model::PartitionIndex(0),
+        isr: Some(vec![OTHER]),
+        leader: Some(OTHER),
+        replicas: Some(vec![OTHER]),
+        adding: None,
+        removing: None,
+        unclean: false,
+    };
+    image.append(change.into()).expect("applies");
+}
+
+#[test]
+fn a_replica_that_leaves_is_closed_and_its_data_goes_after_the_delay() {
+    let temp = tempfile::tempdir().expect("temp");
+    let mut image = cluster();
+    let id = create_with(
+        &mut image,
+        "ours",
+        11,
+        &[LOCAL, OTHER],
+        &[("file.delete.delay.ms", "0")],
+    );
+    let manager = manager(temp.path());
+    manager.apply(&image, REGISTERED);
+    let partition = Arc::clone(
+        manager
+            .topics()
+            .by_name("ours")
+            .expect("open")
+            .partition(0)
+            .expect("here"),
+    );
+    reassign_away(&mut image, id);
+    manager.apply(&image, REGISTERED);
+    assert!(manager.topics().by_name("ours").is_none());
+    assert!(partition.look().is_none(), "closed");
+    assert!(!names(temp.path()).contains(&"ours-0".to_owned()));
+    manager.purge_due();
+    assert!(!names(temp.path()).iter().any(|name| name.starts_with("ours-0")));
+}
+
+#[test]
+fn a_replica_that_leaves_keeps_its_data_until_the_record_is_meant_for_this_process() {
+    let temp = tempfile::tempdir().expect("temp");
+    let mut image = cluster();
+    let id = create(&mut image, "ours", 11, &[LOCAL, OTHER]);
+    let manager = manager(temp.path());
+    manager.apply(&image, REGISTERED);
+    reassign_away(&mut image, id);
+    manager.apply(&image, None);
+    assert!(manager.topics().by_name("ours").is_none());
+    assert!(names(temp.path()).contains(&"ours-0".to_owned()));
+    // After the registration the directory is looked through.
+    manager.apply(&image, REGISTERED);
+    manager.sweep(&image);
+    assert!(!names(temp.path()).contains(&"ours-0".to_owned()));
+}
+
+/// The in-sync replicas of partition 0 change; the other broker leads.
+fn led_by_other(image: &mut MetadataImage, topic: TopicId, isr: &[BrokerId]) {
+    let change = PartitionChanged {
+        isr: Some(isr.to_vec()),
+        leader: Some(OTHER),
+        ..PartitionChanged::of(topic, model::PartitionIndex(0))
+    };
+    image.append(change.into()).expect("applies");
+}
+
+#[test]
+fn a_log_that_lost_records_is_copied_anew_once_nobody_counts_on_it() {
+    let temp = tempfile::tempdir().expect("temp");
+    let mut image = cluster();
+    let id = create(&mut image, "ours", 11, &[LOCAL, OTHER]);
+    {
+        let manager = manager(temp.path());
+        manager.apply(&image, REGISTERED);
+        let topics = manager.topics();
+        let partition = topics.by_name("ours").expect("open").partition(0).expect("here");
+        let mut batch = BatchBuilder::new().record(1, None, Some(b"v")).build();
+        partition.append_as_leader(&mut [&mut batch], false, now_ms(), &mut Vec::new());
+        manager.close(None);
+    }
+    fs::write(temp.path().join("ours-0/00000000000000000000.log"), b"").expect("writes");
+    let manager = manager(temp.path());
+    let look = || {
+        let topics = manager.topics();
+        topics.by_name("ours")?.partition(0)?.look()
+    };
+    led_by_other(&mut image, id, &[LOCAL, OTHER]);
+    manager.apply(&image, REGISTERED);
+    assert!(look().is_none(), "it could be elected for what it has lost");
+    led_by_other(&mut image, id, &[OTHER]);
+    manager.apply(&image, REGISTERED);
+    assert_eq!(look().map(|look| look.log_end_offset), Some(0));
+    assert!(
+        names(temp.path())
+            .iter()
+            .any(|name| name.starts_with("ours-0.") && name.ends_with("-stray"))
+    );
+}
+
+#[test]
+fn whom_a_partition_follows_is_told_once_and_again_in_another_epoch() {
+    let temp = tempfile::tempdir().expect("temp");
+    let mut image = cluster();
+    create(&mut image, "ours", 11, &[OTHER, LOCAL]);
+    let manager = manager(temp.path());
+    assert!(
+        manager.apply(&image, None).followed.is_empty(),
+        "not before the registration"
+    );
+    let following = manager.apply(&image, REGISTERED);
+    assert_eq!(following.changed, [OTHER].into());
+    assert_eq!(following.followed[&OTHER].len(), 1);
+    let following = manager.apply(&image, REGISTERED);
+    assert!(following.changed.is_empty());
+    assert_eq!(following.followed[&OTHER].len(), 1);
+    manager.resign_all();
+    assert_eq!(manager.apply(&image, REGISTERED).changed, [OTHER].into());
 }
 
 #[test]
@@ -216,11 +347,11 @@ fn rule_25_a_directory_of_another_topic_of_that_name_is_renamed_aside() {
     let temp = tempfile::tempdir().expect("temp");
     let mut image = cluster();
     let old = create(&mut image, "t", 10, &[LOCAL]);
-    manager(temp.path()).apply(&image, Leading::AsRegistered);
+    manager(temp.path()).apply(&image, REGISTERED);
     let mut image = cluster();
     let new = create(&mut image, "t", 20, &[LOCAL]);
     let manager = manager(temp.path());
-    manager.apply(&image, Leading::AsRegistered);
+    manager.apply(&image, REGISTERED);
     assert!(leads(&manager, "t"));
     assert_eq!(manager.topics().by_name("t").map(|topic| topic.id), Some(new));
     assert!(
@@ -236,7 +367,7 @@ fn a_clean_stop_leaves_a_mark_with_the_broker_epoch_and_what_was_known() {
     let mut image = cluster();
     create(&mut image, "t", 10, &[LOCAL]);
     let first = manager(temp.path());
-    first.apply(&image, Leading::AsRegistered);
+    first.apply(&image, REGISTERED);
     first.close(Some(BrokerEpoch(7)));
     let (_, left) = LogDir::open(FsDir::new(temp.path())).expect("opens");
     assert_eq!(left.clean_shutdown, Some(BrokerEpoch(7)));
@@ -255,7 +386,7 @@ fn old_segments_go_from_clients_at_once_from_the_disk_after_the_delay_and_never_
     create_with(&mut image, "t", 10, &[LOCAL], &config);
     create_with(&mut image, "__consumer_offsets", 11, &[LOCAL], &config);
     let first = manager(temp.path());
-    first.apply(&image, Leading::AsRegistered);
+    first.apply(&image, REGISTERED);
     let names_of = |topic: &str| {
         let mut names = names(&temp.path().join(format!("{topic}-0")));
         names.retain(|name| name.contains(".log"));
@@ -300,6 +431,6 @@ fn old_segments_go_from_clients_at_once_from_the_disk_after_the_delay_and_never_
     // Killed, not stopped.
     drop(first);
     let second = manager(temp.path());
-    second.apply(&image, Leading::AsRegistered);
+    second.apply(&image, REGISTERED);
     assert_eq!(start(&second), 2);
 }

@@ -7,7 +7,7 @@
     reason = "a test ends in a panic; `Drop` waits for the process"
 )]
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -21,6 +21,8 @@ use protocol::messages::create_topics::{CreatableTopic, CreatableTopicConfig, Cr
 use protocol::messages::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic};
 use protocol::messages::produce::{PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData};
 use protocol::{ErrorCode, Message, Reader, Request, batch};
+
+pub mod cluster;
 
 /// Nothing here takes longer on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -38,8 +40,10 @@ pub struct Ended {
     pub said: String,
 }
 
+/// The program of this build, or the one in `BARNABAS_BROKER`: what is measured is worth measuring on a release build, too.
 fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_broker"));
+    let program = std::env::var_os("BARNABAS_BROKER").unwrap_or_else(|| env!("CARGO_BIN_EXE_broker").into());
+    let mut command = Command::new(program);
     command
         .args(arguments)
         .stdin(Stdio::null())
@@ -122,6 +126,16 @@ impl Broker {
         self.child.id()
     }
 
+    /// Memory of the process that is in RAM.
+    pub fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("reads");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .expect("has it");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
     /// SIGKILL: no farewell.
     pub fn kill(mut self) {
         self.child.kill().expect("kills");
@@ -177,6 +191,16 @@ impl Client {
         }
     }
 
+    /// The same with a broker that may be gone.
+    pub fn try_connect(address: SocketAddr) -> Option<Self> {
+        let stream = TcpStream::connect(address).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).ok()?;
+        Some(Self {
+            stream,
+            correlation_id: 0,
+        })
+    }
+
     /// Sends without waiting.
     pub fn send<R: Request>(&mut self, request: &R, version: i16) -> i32 {
         self.correlation_id += 1;
@@ -201,6 +225,16 @@ impl Client {
         self.receive::<R>(correlation_id, version)
     }
 
+    /// The same with a broker that may die meanwhile.
+    pub fn try_call<R: Request>(&mut self, request: &R, version: i16) -> Option<R::Response> {
+        self.correlation_id += 1;
+        let frame = frame(request, version, self.correlation_id);
+        self.stream.write_all(&frame).ok()?;
+        let answer = self.read_frame()?;
+        let (_, body) = decode_response_header(&answer, R::KEY.api(), version).ok()?;
+        R::Response::decode(&mut Reader::new(&answer[body..]), version).ok()
+    }
+
     /// A whole frame, or `None` if the broker closed the connection.
     pub fn read_frame(&mut self) -> Option<Vec<u8>> {
         let mut length = [0; 4];
@@ -213,7 +247,11 @@ impl Client {
     /// Waits for the broker to close the connection.
     pub fn is_closed(&mut self) -> bool {
         let mut byte = [0];
-        matches!(self.stream.read(&mut byte), Ok(0) | Err(_))
+        match self.stream.read(&mut byte) {
+            Ok(read) => read == 0,
+            // Nothing came: that is no end.
+            Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+        }
     }
 
     pub fn create(&mut self, topic: &str, partitions: i32, configs: &[(&str, &str)]) {
@@ -235,7 +273,14 @@ impl Client {
             topics: vec![wanted],
             ..CreateTopicsRequest::default()
         };
-        let response = self.call(&request, 7);
+        let begun = Instant::now();
+        let mut response = self.call(&request, 7);
+        // A broker that serves what it has on disk may still be fenced, and can take no new replica.
+        while response.topics[0].error_code == ErrorCode::InvalidReplicationFactor.code() && begun.elapsed() < PATIENCE
+        {
+            thread::park_timeout(Duration::from_millis(10));
+            response = self.call(&request, 7);
+        }
         assert_eq!(
             response.topics[0].error_code, 0,
             "{:?}",

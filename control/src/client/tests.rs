@@ -138,6 +138,29 @@ impl Controller for Replica {
         self.answer(&request)?;
         Ok(Response::new(proto::ReportPurgedResponse {}))
     }
+
+    async fn report_replicas(
+        &self,
+        request: Request<proto::ReportReplicasRequest>,
+    ) -> Result<Response<proto::ReportReplicasResponse>, Status> {
+        self.answer(&request)?;
+        Ok(Response::new(proto::ReportReplicasResponse {}))
+    }
+
+    async fn offer_image(
+        &self,
+        _: Request<proto::OfferImageRequest>,
+    ) -> Result<Response<proto::OfferImageResponse>, Status> {
+        Err(Status::unimplemented("not part of this test"))
+    }
+
+    async fn alter_partition(
+        &self,
+        request: Request<proto::AlterPartitionRequest>,
+    ) -> Result<Response<proto::AlterPartitionResponse>, Status> {
+        self.answer(&request)?;
+        Ok(Response::new(proto::AlterPartitionResponse::default()))
+    }
 }
 
 fn settings(target: impl std::fmt::Display) -> ControlSettings {
@@ -172,7 +195,7 @@ fn history() -> (Vec<MetadataImage>, Vec<Frame>) {
         ClusterFormatted {
             cluster_id: ClusterId::from_random([1; 16]),
             lineage: Lineage::from_random([2; 16]),
-            features: [("barnabas.version".to_owned(), 1)].into(),
+            features: [("barnabas.version".to_owned(), 2)].into(),
         }
         .into(),
         elected(1),

@@ -43,6 +43,51 @@ fn registration() -> Registration {
 }
 
 #[test]
+fn proposals_and_their_outcomes_survive_the_wire() {
+    let alter = AlterPartition {
+        session: Session {
+            broker_id: BrokerId(2),
+            broker_epoch: BrokerEpoch(40),
+        },
+        proposals: vec![IsrProposal {
+            topic: TopicId::from_random([5; 16]),
+            partition: PartitionIndex(3),
+            leader_epoch: LeaderEpoch(7),
+            partition_epoch: PartitionEpoch(9),
+            isr: vec![IsrMember {
+                broker: BrokerId(2),
+                epoch: BrokerEpoch(40),
+            }],
+        }],
+    };
+    let message = alter_partition_to_proto(&cluster(), &alter);
+    assert_eq!(ClusterRef::try_from(message.cluster.clone()), Ok(cluster()));
+    assert_eq!(AlterPartition::try_from(message.clone()), Ok(alter));
+    let mut short = message;
+    short.proposals[0].topic_id.pop();
+    assert!(AlterPartition::try_from(short).is_err());
+    let outcome = IsrOutcome {
+        topic: TopicId::from_random([5; 16]),
+        partition: PartitionIndex(3),
+        error_code: 0,
+        leader: Some(BrokerId(2)),
+        leader_epoch: LeaderEpoch(7),
+        partition_epoch: PartitionEpoch(10),
+        isr: vec![BrokerId(2)],
+    };
+    let unknown = IsrOutcome {
+        error_code: 100,
+        leader: None,
+        leader_epoch: LeaderEpoch(-1),
+        partition_epoch: PartitionEpoch(-1),
+        isr: Vec::new(),
+        ..outcome.clone()
+    };
+    let both = vec![outcome, unknown];
+    assert_eq!(outcomes(outcomes_to_proto(both.clone())), Ok(both));
+}
+
+#[test]
 fn a_registration_survives_the_wire_full_and_bare() {
     let full = registration();
     let bare = Registration {
@@ -119,6 +164,40 @@ fn heartbeat_watch_and_purge_survive_the_wire() {
         topic_ids: vec![TopicId::from_random([6; 16]), TopicId::from_random([7; 16])],
     };
     assert_eq!(Purged::try_from(purged_to_proto(&cluster(), &purged)), Ok(purged));
+}
+
+#[test]
+fn what_is_said_of_replicas_survives_the_wire_and_what_says_nothing_does_not() {
+    use proto::replica_report::Log;
+    let report = |partition, log| ReplicaReport {
+        topic: TopicId::from_random([6; 16]),
+        partition: PartitionIndex(partition),
+        leader_epoch: LeaderEpoch(4),
+        log,
+    };
+    let end = |epoch, offset| {
+        let epoch = LeaderEpoch(epoch);
+        ReportedLog::Ends(LogEnd { epoch, offset })
+    };
+    let said = ReplicaReports {
+        session: Session {
+            broker_id: BrokerId(1),
+            broker_epoch: BrokerEpoch(12),
+        },
+        reports: vec![
+            report(0, end(3, 17)),
+            report(1, end(-1, 0)),
+            report(2, ReportedLog::Failed),
+        ],
+    };
+    let message = replica_reports_to_proto(&cluster(), &said);
+    assert_eq!(ReplicaReports::try_from(message.clone()), Ok(said));
+    let end = |leader_epoch, offset| Some(Log::Ends(proto::LogEnd { leader_epoch, offset }));
+    for log in [None, Some(Log::Failed(false)), end(-2, 0), end(0, -1)] {
+        let mut message = message.clone();
+        message.reports[0].log = log;
+        assert!(ReplicaReports::try_from(message).is_err(), "{log:?}");
+    }
 }
 
 #[test]

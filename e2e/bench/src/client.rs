@@ -7,7 +7,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use protocol::Message;
 use protocol::codec::Reader;
-use protocol::messages::create_topics::{CreatableTopic, CreateTopicsRequest, CreateTopicsResponse};
+use protocol::messages::create_topics::{
+    CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig, CreateTopicsRequest, CreateTopicsResponse,
+};
 use protocol::messages::delete_topics::{DeleteTopicsRequest, DeleteTopicsResponse};
 
 use crate::readback;
@@ -45,15 +47,30 @@ impl Client {
         Ok(answer.split_off(4))
     }
 
-    /// Creates a topic and waits until every partition is led.
-    pub(crate) fn create_topic(&mut self, name: &str, partitions: i32) -> Result<()> {
+    /// Creates a topic and waits until every partition is led. All partitions are on `replicas`, the first of which
+    /// leads; if there are none given, on one broker of the server's choice.
+    pub(crate) fn create_topic(&mut self, name: &str, partitions: i32, replicas: &[i32]) -> Result<()> {
+        let mut topic = CreatableTopic {
+            name: name.to_owned(),
+            num_partitions: partitions,
+            replication_factor: 1,
+            ..CreatableTopic::default()
+        };
+        if !replicas.is_empty() {
+            (topic.num_partitions, topic.replication_factor) = (-1, -1);
+            topic.assignments = (0..partitions)
+                .map(|partition_index| CreatableReplicaAssignment {
+                    partition_index,
+                    broker_ids: replicas.to_vec(),
+                })
+                .collect();
+            topic.configs = vec![CreatableTopicConfig {
+                name: "min.insync.replicas".to_owned(),
+                value: Some("2".to_owned()),
+            }];
+        }
         let request = CreateTopicsRequest {
-            topics: vec![CreatableTopic {
-                name: name.to_owned(),
-                num_partitions: partitions,
-                replication_factor: 1,
-                ..CreatableTopic::default()
-            }],
+            topics: vec![topic],
             timeout_ms: 20_000,
             ..CreateTopicsRequest::default()
         };

@@ -29,9 +29,12 @@ pub(crate) struct Options {
     /// Records in a batch
     #[arg(long, default_value_t = 1)]
     batch: usize,
-    /// Connections, each to a partition of its own
+    /// Connections
     #[arg(long, default_value_t = 1)]
     connections: usize,
+    /// Partitions, spread over the connections; as many as connections if not given
+    #[arg(long)]
+    partitions: Option<usize>,
     /// Requests in flight on a connection
     #[arg(long, default_value_t = 5)]
     depth: usize,
@@ -48,30 +51,46 @@ impl Options {
             topic: self.topic.clone(),
             batch: self.batch,
             connections: self.connections,
+            partitions: self.partitions.unwrap_or(self.connections),
             depth: self.depth,
             duration: Duration::from_secs(self.seconds),
             max_bytes: u64::MAX,
+            replicas: Vec::new(),
         };
-        Client::connect(&load.bootstrap)?.create_topic(&load.topic, load.partitions())?;
+        Client::connect(&load.bootstrap)?.create_topic(&load.topic, load.partitions(), &load.replicas)?;
         Ok(load)
     }
 }
 
-/// What to send: `connections` partitions get batches of `batch` records of 200 bytes until time or bytes are used up.
+/// What to send: batches of `batch` records of 200 bytes, each connection to its partitions in turn, until time or bytes are
+/// used up.
 #[derive(Clone)]
 pub(crate) struct Load {
     pub(crate) bootstrap: String,
     pub(crate) topic: String,
     pub(crate) batch: usize,
     pub(crate) connections: usize,
+    pub(crate) partitions: usize,
     pub(crate) depth: usize,
     pub(crate) duration: Duration,
     pub(crate) max_bytes: u64,
+    /// On which brokers every partition is, the leader first. With several, acks=all; none: one of the server's choice,
+    /// and acks=1.
+    pub(crate) replicas: Vec<i32>,
 }
 
 impl Load {
     pub(crate) fn partitions(&self) -> i32 {
-        self.connections as i32
+        self.partitions as i32
+    }
+
+    /// The partitions of one of the connections: every so manieth, or one that it shares with others.
+    fn partitions_of(&self, connection: usize) -> Vec<i32> {
+        let first = connection % self.partitions;
+        (first..self.partitions)
+            .step_by(self.connections)
+            .map(|partition| partition as i32)
+            .collect()
     }
 }
 
@@ -95,8 +114,8 @@ pub(crate) fn run(load: &Load) -> Result<Outcome> {
     runtime.block_on(async {
         let started = Instant::now();
         let mut connections = tokio::task::JoinSet::new();
-        for partition in 0..load.connections {
-            connections.spawn(connection(load.clone(), partition, started));
+        for number in 0..load.connections {
+            connections.spawn(connection(load.clone(), number, started));
         }
         let mut requests = 0;
         while let Some(done) = connections.join_next().await {
@@ -111,20 +130,35 @@ pub(crate) fn run(load: &Load) -> Result<Outcome> {
 }
 
 /// Drives one connection; returns the number of acknowledged requests.
-async fn connection(load: Load, partition: usize, started: Instant) -> Result<u64> {
+async fn connection(load: Load, number: usize, started: Instant) -> Result<u64> {
     let mut stream = TcpStream::connect(&load.bootstrap).await.context("connecting")?;
     stream.set_nodelay(true)?;
-    let frame = produce_frame(&load, partition as i32)?;
-    let window: Vec<u8> = frame.repeat(load.depth);
-    let budget = load.max_bytes / load.connections as u64 / frame.len() as u64;
+    let mut frames = Vec::new();
+    for partition in load.partitions_of(number) {
+        frames.push(produce_frame(&load, partition)?);
+    }
+    let (turns, size) = (frames.len(), frames.first().map_or(1, Vec::len));
+    // One turn over all partitions and as many frames again as leave at once: any window lies in one piece.
+    let ring: Vec<u8> = frames
+        .iter()
+        .cycle()
+        .take(turns + load.depth)
+        .flatten()
+        .copied()
+        .collect();
+    let window = |from: u64, count: usize| {
+        let start = (from % turns as u64) as usize * size;
+        &ring[start..start + count * size]
+    };
+    let budget = load.max_bytes / load.connections as u64 / size as u64;
     let mut answers = Answers::new(load.topic.len());
     let (mut sent, mut acknowledged) = (load.depth as u64, 0);
-    stream.write_all(&window).await?;
+    stream.write_all(window(0, load.depth)).await?;
     loop {
         let answered = answers.read(&mut stream).await?;
         acknowledged += answered as u64;
         if started.elapsed() < load.duration && sent < budget {
-            stream.write_all(&window[..answered * frame.len()]).await?;
+            stream.write_all(window(sent, answered)).await?;
             sent += answered as u64;
         } else if acknowledged == sent {
             return Ok(acknowledged);
@@ -133,7 +167,7 @@ async fn connection(load: Load, partition: usize, started: Instant) -> Result<u6
 }
 
 /// A Produce v7 frame with one batch for one partition. Its correlation id stays the same: answers come in order.
-fn produce_frame(load: &Load, partition: i32) -> Result<Vec<u8>> {
+pub(crate) fn produce_frame(load: &Load, partition: i32) -> Result<Vec<u8>> {
     let mut records = BatchBuilder::new();
     // A record of 1970 would be past its retention at once.
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as i64;
@@ -143,7 +177,8 @@ fn produce_frame(load: &Load, partition: i32) -> Result<Vec<u8>> {
     let records = records.build();
     let mut body = Vec::new();
     body.extend_from_slice(&(-1_i16).to_be_bytes()); // no transactional id
-    body.extend_from_slice(&1_i16.to_be_bytes()); // acks
+    let acks: i16 = if load.replicas.len() > 1 { -1 } else { 1 };
+    body.extend_from_slice(&acks.to_be_bytes());
     body.extend_from_slice(&30_000_i32.to_be_bytes()); // timeout
     body.extend_from_slice(&1_i32.to_be_bytes()); // one topic
     body.extend_from_slice(&i16::try_from(load.topic.len())?.to_be_bytes());
@@ -168,21 +203,45 @@ fn payload(seed: usize) -> Vec<u8> {
         .collect()
 }
 
+/// Where a Produce v7 answer for one partition holds its error code, counted from its length prefix.
+pub(crate) fn error_code_at(topic_length: usize) -> usize {
+    // length 4, correlation id 4, topics 4, name 2 + n, partitions 4, index 4
+    4 + 4 + 4 + 2 + topic_length + 4 + 4
+}
+
+/// How many whole answers there are at the beginning of `bytes`, and how long they are; an error if one carries an error.
+pub(crate) fn count_answers(bytes: &[u8], error_code_at: usize) -> Result<(usize, usize)> {
+    let (mut at, mut answers) = (0, 0);
+    while let Some(prefix) = bytes[at..].first_chunk::<4>() {
+        let end = at + 4 + i32::from_be_bytes(*prefix) as usize;
+        if end > bytes.len() {
+            break;
+        }
+        let code = &bytes[at + error_code_at..][..2];
+        ensure!(
+            code == [0, 0],
+            "the broker answered error {}",
+            i16::from_be_bytes([code[0], code[1]])
+        );
+        at = end;
+        answers += 1;
+    }
+    Ok((at, answers))
+}
+
 /// Counts whole Produce answers in a stream and refuses one that carries an error.
 struct Answers {
     buffer: Vec<u8>,
     filled: usize,
-    /// Where an answer holds its error code, counted from its length prefix.
     error_code_at: usize,
 }
 
 impl Answers {
     fn new(topic_length: usize) -> Self {
-        // length 4, correlation id 4, topics 4, name 2 + n, partitions 4, index 4
         Self {
             buffer: vec![0; 64 * 1024],
             filled: 0,
-            error_code_at: 4 + 4 + 4 + 2 + topic_length + 4 + 4,
+            error_code_at: error_code_at(topic_length),
         }
     }
 
@@ -192,21 +251,7 @@ impl Answers {
             let read = stream.read(&mut self.buffer[self.filled..]).await?;
             ensure!(read > 0, "the broker closed the connection");
             self.filled += read;
-            let (mut at, mut answers) = (0, 0);
-            while let Some(prefix) = self.buffer[at..self.filled].first_chunk::<4>() {
-                let end = at + 4 + i32::from_be_bytes(*prefix) as usize;
-                if end > self.filled {
-                    break;
-                }
-                let code = &self.buffer[at + self.error_code_at..][..2];
-                ensure!(
-                    code == [0, 0],
-                    "the broker answered error {}",
-                    i16::from_be_bytes([code[0], code[1]])
-                );
-                at = end;
-                answers += 1;
-            }
+            let (at, answers) = count_answers(&self.buffer[..self.filled], self.error_code_at)?;
             self.buffer.copy_within(at..self.filled, 0);
             self.filled -= at;
             if answers > 0 {

@@ -4,13 +4,17 @@
 //! - [`generator`]: pre-encoded Produce frames over many connections, several in flight on each.
 //! - [`readback`]: reads a topic from its beginning and proves every record, so that fast errors never look like speed.
 //! - [`server`]: starts and stops the two brokers; their CPU time and memory.
+//! - [`latency`]: the same frames at a fixed rate, timed from the moment at which each was due.
+//! - [`statistics`]: several runs as one figure and its spread.
 //! - [`compare`]: the scenarios, in the order A B B A, and the table of ratios.
 
 mod client;
 mod compare;
 mod generator;
+mod latency;
 mod readback;
 mod server;
+mod statistics;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};

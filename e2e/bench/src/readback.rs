@@ -19,7 +19,7 @@ pub(crate) fn verify(bootstrap: &str, topic: &str, partitions: i32) -> Result<u6
     for partition in 0..partitions {
         let mut offset = 0;
         loop {
-            let answer = client.call(FETCH, VERSION, &fetch(topic, partition, offset)?)?;
+            let answer = client.call(FETCH, VERSION, &fetch(topic, partition, offset, MAX_BYTES)?)?;
             let (high_watermark, bytes) = records_of(&answer, topic)?;
             let next = check(bytes, offset)?;
             ensure!(
@@ -36,12 +36,52 @@ pub(crate) fn verify(bootstrap: &str, topic: &str, partitions: i32) -> Result<u6
     Ok(records)
 }
 
+/// Reads all partitions as fast as they come, `fetch_bytes` at a time, without a look at the records themselves; returns how
+/// many there were.
+pub(crate) fn catch_up(bootstrap: &str, topic: &str, partitions: i32, fetch_bytes: i32) -> Result<u64> {
+    let mut client = Client::connect(bootstrap)?;
+    let mut records = 0;
+    for partition in 0..partitions {
+        let mut offset = 0;
+        loop {
+            let answer = client.call(FETCH, VERSION, &fetch(topic, partition, offset, fetch_bytes)?)?;
+            let (high_watermark, bytes) = records_of(&answer, topic)?;
+            let next = after_last(bytes, offset)?;
+            ensure!(
+                next > offset || offset >= high_watermark,
+                "nothing at offset {offset} of {topic}-{partition}"
+            );
+            offset = next;
+            if offset >= high_watermark {
+                break;
+            }
+        }
+        records += u64::try_from(offset)?;
+    }
+    Ok(records)
+}
+
+/// The offset after the last whole batch.
+fn after_last(mut bytes: &[u8], mut offset: i64) -> Result<i64> {
+    // Base offset 8, length 4, then 11 bytes to the last offset delta.
+    while bytes.len() >= 27 {
+        let length = 12 + usize::try_from(i32::from_be_bytes(bytes[8..12].try_into()?))?;
+        if bytes.len() < length {
+            break;
+        }
+        let last = i32::from_be_bytes(bytes[23..27].try_into()?);
+        offset = i64::from_be_bytes(bytes[..8].try_into()?) + i64::from(last) + 1;
+        bytes = &bytes[length..];
+    }
+    Ok(offset)
+}
+
 /// Waits until every partition of a new topic is led: a broker may name a leader before that leader knows.
 pub(crate) fn wait_for_leaders(client: &mut Client, topic: &str, partitions: i32) -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(30);
     for partition in 0..partitions {
         while let Err(error) = client
-            .call(FETCH, VERSION, &fetch(topic, partition, 0)?)
+            .call(FETCH, VERSION, &fetch(topic, partition, 0, MAX_BYTES)?)
             .and_then(|answer| {
                 records_of(&answer, topic)?;
                 Ok(())
@@ -58,12 +98,12 @@ pub(crate) fn wait_for_leaders(client: &mut Client, topic: &str, partitions: i32
 }
 
 /// The body of a Fetch of one partition that answers at once.
-fn fetch(topic: &str, partition: i32, offset: i64) -> Result<Vec<u8>> {
+fn fetch(topic: &str, partition: i32, offset: i64, max_bytes: i32) -> Result<Vec<u8>> {
     let mut body = Vec::new();
     body.extend_from_slice(&(-1_i32).to_be_bytes()); // replica id: a consumer
     body.extend_from_slice(&0_i32.to_be_bytes()); // max wait
     body.extend_from_slice(&0_i32.to_be_bytes()); // min bytes
-    body.extend_from_slice(&MAX_BYTES.to_be_bytes());
+    body.extend_from_slice(&max_bytes.to_be_bytes());
     body.push(0); // read uncommitted
     body.extend_from_slice(&0_i32.to_be_bytes()); // no session
     body.extend_from_slice(&(-1_i32).to_be_bytes()); // session epoch: none
@@ -75,7 +115,7 @@ fn fetch(topic: &str, partition: i32, offset: i64) -> Result<Vec<u8>> {
     body.extend_from_slice(&(-1_i32).to_be_bytes()); // leader epoch: do not check
     body.extend_from_slice(&offset.to_be_bytes());
     body.extend_from_slice(&(-1_i64).to_be_bytes()); // log start offset: a consumer has none
-    body.extend_from_slice(&MAX_BYTES.to_be_bytes());
+    body.extend_from_slice(&max_bytes.to_be_bytes());
     body.extend_from_slice(&0_i32.to_be_bytes()); // nothing forgotten
     body.extend_from_slice(&0_i16.to_be_bytes()); // no rack
     Ok(body)

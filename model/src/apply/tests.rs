@@ -128,9 +128,9 @@ fn rule_09_an_unknown_level_stops_the_node() {
     let mut image = cluster(1);
     let level = FeatureLevelSet {
         name: image::BARNABAS_VERSION.to_owned(),
-        level: 2,
+        level: 3,
     };
-    assert_eq!(image.append(level.into()), Err(ApplyError::UnknownLevel { level: 2 }));
+    assert_eq!(image.append(level.into()), Err(ApplyError::UnknownLevel { level: 3 }));
     let mut features = formatted();
     features.features = BTreeMap::from([(image::BARNABAS_VERSION.to_owned(), 7)]);
     assert_eq!(
@@ -214,6 +214,7 @@ fn rule_14_epochs_rise_by_one_with_each_change_and_the_leader_epoch_only_with_th
         replicas: None,
         adding: None,
         removing: None,
+        unclean: false,
     };
     image.append(change.clone().into()).expect("changed");
     assert_eq!(
@@ -277,6 +278,20 @@ fn rule_16_a_new_incarnation_leaves_the_isr_and_unless_clean_the_elr() {
 }
 
 #[test]
+fn rule_16_nobody_is_kept_in_mind_who_leaves_an_isr_that_is_large_enough_without_it() {
+    let mut image = cluster(3);
+    image
+        .append(created(1, "t", &[&[0, 1, 2]], &[("min.insync.replicas", "2")]).into())
+        .expect("created");
+    image.append(registered(2, 77, 2, false).into()).expect("registered");
+    let left = only(&image);
+    assert_eq!(
+        (left.isr, left.elr, left.last_known_elr),
+        (ids(&[0, 1]), vec![], vec![])
+    );
+}
+
+#[test]
 fn rule_16_a_sole_replica_stays_in_its_isr_unless_its_volume_is_lost() {
     let mut image = cluster(1);
     image.append(created(1, "t", &[&[0]], &[]).into()).expect("created");
@@ -288,8 +303,168 @@ fn rule_16_a_sole_replica_stays_in_its_isr_unless_its_volume_is_lost() {
     unfence(&mut image, 0);
     assert_eq!(
         (leader(&image), only(&image).isr, only(&image).last_known_elr),
-        (None, vec![], ids(&[0]))
+        (None, vec![], vec![])
     );
+    assert!(
+        !only(&image).awaits_log_ends(),
+        "nothing is left to compare: a person decides"
+    );
+}
+
+#[test]
+fn rule_16_the_last_member_of_several_replicas_stays_in_no_isr_when_it_may_have_lost_records_that_others_have() {
+    let mut image = cluster(2);
+    image.append(created(1, "t", &[&[0, 1]], &[]).into()).expect("created");
+    fence(&mut image, 1);
+    image.append(registered(0, 77, 0, false).into()).expect("registered");
+    unfence(&mut image, 0);
+    unfence(&mut image, 1);
+    let waiting = only(&image);
+    assert_eq!(
+        (waiting.leader, waiting.isr.clone(), waiting.elr.clone()),
+        (None, vec![], vec![])
+    );
+    assert_eq!(waiting.last_known_elr, ids(&[0]));
+    assert!(waiting.awaits_log_ends());
+}
+
+/// Three replicas, minimum 2: broker 2 is fenced, then 0. The ISR is {1}, and 0 is eligible: it has everything.
+fn one_in_sync_and_one_eligible() -> MetadataImage {
+    let mut image = cluster(3);
+    image
+        .append(created(1, "t", &[&[0, 1, 2]], &[("min.insync.replicas", "2")]).into())
+        .expect("created");
+    fence(&mut image, 2);
+    fence(&mut image, 0);
+    assert_eq!((only(&image).isr, only(&image).elr), (ids(&[1]), ids(&[0])));
+    image
+}
+
+fn lower_min_isr(image: &mut MetadataImage) {
+    let lower = ConfigSet {
+        scope: ConfigScope::Topic(topic_id(1)),
+        entries: BTreeMap::from([("min.insync.replicas".to_owned(), Some("1".to_owned()))]),
+    };
+    image.append(lower.into()).expect("lowered");
+}
+
+#[test]
+fn rule_15_a_lower_minimum_takes_nobody_from_the_eligible_while_nothing_is_committed() {
+    let mut image = one_in_sync_and_one_eligible();
+    fence(&mut image, 1);
+    lower_min_isr(&mut image);
+    assert_eq!((leader(&image), only(&image).elr), (None, ids(&[0])));
+    // Broker 1 comes back without the end of its log.
+    image.append(registered(1, 77, 1, false).into()).expect("registered");
+    unfence(&mut image, 1);
+    assert_eq!(leader(&image), None);
+    unfence(&mut image, 0);
+    let led = only(&image);
+    assert_eq!((led.leader, led.isr), (Some(BrokerId(0)), ids(&[0])));
+    assert_eq!(
+        (led.elr, led.last_known_elr),
+        (vec![], vec![]),
+        "from now on it commits alone"
+    );
+}
+
+#[test]
+fn rule_17_a_lower_minimum_under_a_leader_that_loses_its_log_leaves_those_to_ask_who_had_everything() {
+    let mut image = one_in_sync_and_one_eligible();
+    lower_min_isr(&mut image);
+    let lowered = only(&image);
+    assert_eq!((lowered.elr, lowered.last_known_elr), (vec![], ids(&[0])));
+    // Broker 1 was dying already, and comes back without the end of its log.
+    image.append(registered(1, 77, 1, false).into()).expect("registered");
+    unfence(&mut image, 0);
+    unfence(&mut image, 1);
+    let waiting = only(&image);
+    assert!(waiting.awaits_log_ends(), "{waiting:?}");
+    assert_eq!(waiting.last_known_elr, ids(&[0, 1]));
+}
+
+#[test]
+fn rule_17_nobody_stands_for_a_lost_volume_that_committed_alone() {
+    let mut image = one_in_sync_and_one_eligible();
+    lower_min_isr(&mut image);
+    image.append(registered(1, 77, 99, false).into()).expect("registered");
+    (0..3).for_each(|id| unfence(&mut image, id));
+    let lost = only(&image);
+    assert_eq!(
+        (lost.leader, lost.isr.clone(), lost.last_known_elr.clone()),
+        (None, vec![], vec![])
+    );
+    assert!(!lost.awaits_log_ends(), "a person decides");
+}
+
+#[test]
+fn rule_17_nobody_is_asked_any_more_when_the_leader_of_a_lowered_minimum_has_changed_its_isr() {
+    let mut image = one_in_sync_and_one_eligible();
+    lower_min_isr(&mut image);
+    unfence(&mut image, 2);
+    assert_eq!(only(&image).last_known_elr, ids(&[0]));
+    let grown = PartitionChanged {
+        isr: Some(ids(&[1, 2])),
+        ..PartitionChanged::of(topic_id(1), PartitionIndex(0))
+    };
+    image.append(grown.into()).expect("changed");
+    assert_eq!((only(&image).isr, only(&image).last_known_elr), (ids(&[1, 2]), vec![]));
+}
+
+#[test]
+fn a_replica_whose_log_has_failed_leads_nothing_and_counts_for_nothing_by_one_record() {
+    let mut image = cluster(3);
+    let min = [("min.insync.replicas", "2")];
+    image
+        .append(created(1, "t", &[&[0, 1, 2], &[0, 1, 2], &[1, 0, 2]], &min).into())
+        .expect("created");
+    image.append(created(2, "u", &[&[0]], &[]).into()).expect("created");
+    let failed = |image: &MetadataImage, id: i32, topic: u128, partitions: &[i32]| ReplicasFailed {
+        id: BrokerId(id),
+        epoch: epoch(image, id),
+        partitions: BTreeMap::from([(
+            topic_id(topic),
+            partitions.iter().copied().map(PartitionIndex).collect(),
+        )]),
+    };
+    let at = |image: &MetadataImage, topic: u128, index: i32| {
+        let partition = image.partition(topic_id(topic), PartitionIndex(index));
+        partition.expect("a partition").clone()
+    };
+    image.append(failed(&image, 0, 1, &[0, 2]).into()).expect("failed");
+    assert_eq!(
+        (at(&image, 1, 0).leader, at(&image, 1, 0).isr),
+        (Some(BrokerId(1)), ids(&[1, 2]))
+    );
+    assert_eq!(at(&image, 1, 1).leader, Some(BrokerId(0)), "its log is whole");
+    assert_eq!(
+        (at(&image, 1, 2).leader, at(&image, 1, 2).isr),
+        (Some(BrokerId(1)), ids(&[1, 2]))
+    );
+    image.append(failed(&image, 2, 1, &[0]).into()).expect("failed");
+    let one = at(&image, 1, 0);
+    assert_eq!(
+        (one.isr.clone(), one.elr.clone(), one.last_known_elr.clone()),
+        (ids(&[1]), vec![], ids(&[2]))
+    );
+    image.append(failed(&image, 1, 1, &[0]).into()).expect("failed");
+    let none = at(&image, 1, 0);
+    assert!(none.awaits_log_ends(), "{none:?}");
+    assert_eq!(none.last_known_elr, ids(&[2, 1]));
+    // Whoever has the only replica keeps it, and does not lead until it comes back.
+    image.append(failed(&image, 0, 2, &[0]).into()).expect("failed");
+    assert_eq!((at(&image, 2, 0).leader, at(&image, 2, 0).isr), (None, ids(&[0])));
+    image.append(registered(0, 88, 0, false).into()).expect("registered");
+    unfence(&mut image, 0);
+    assert_eq!(at(&image, 2, 0).leader, Some(BrokerId(0)));
+    let stale = ReplicasFailed {
+        epoch: BrokerEpoch(1),
+        ..failed(&image, 0, 1, &[0])
+    };
+    assert!(matches!(
+        image.append(stale.into()),
+        Err(ApplyError::UnknownBroker { .. })
+    ));
 }
 
 #[test]

@@ -67,6 +67,25 @@ fn rule_08_a_torn_record_at_the_end_was_not_acted_on_and_is_dropped() {
 }
 
 #[test]
+fn rule_08_an_append_torn_in_its_middle_is_dropped_with_what_the_disk_kept_behind_the_tear() {
+    let (_, frames) = document(&[(0, 0, 0), (2, 0, 0), (2, 1, 0)]);
+    let mut image = MetadataImage::empty();
+    image.apply_frame(&frames[0]).expect("own frame");
+    let mut bytes = ImageDocument {
+        seen: image.identity(),
+        image: image.clone(),
+    }
+    .encode();
+    let end = bytes.len();
+    for frame in &frames[1..] {
+        bytes.extend(ImageDocument::encode_frame(frame));
+    }
+    bytes[end + 5..end + 40].fill(0);
+    let (read, valid) = ImageDocument::decode(&bytes).expect("all but the torn append");
+    assert_eq!((read.image, valid), (image, end));
+}
+
+#[test]
 fn rule_09_a_file_of_a_later_version_is_refused_with_both_versions() {
     let (document, _) = document(&[]);
     let text = String::from_utf8(document.encode()).expect("text");

@@ -63,14 +63,28 @@ fn a_leader_outside_the_new_isr_is_replaced() {
 }
 
 #[test]
-fn an_unclean_last_member_stays_only_while_nobody_else_could_be_better() {
-    let mut alone = partition(&[0, 1], &[0], &[], None);
+fn an_unclean_last_member_stays_only_where_no_other_replica_could_be_better() {
+    let mut alone = partition(&[0], &[0], &[], None);
     alone.reincarnate(BrokerId(0), Restart::Unclean, 1, |_| false);
     assert_eq!(alone.isr, ids(&[0]));
-    let mut not_alone = partition(&[0, 1], &[0], &[1], None);
-    not_alone.reincarnate(BrokerId(0), Restart::Unclean, 2, |_| false);
-    assert_eq!(
-        (not_alone.isr, not_alone.elr, not_alone.last_known_elr),
-        (vec![], ids(&[1]), ids(&[0]))
-    );
+    for elr in [ids(&[]), ids(&[1])] {
+        let mut one_of_two = PartitionImage {
+            elr: elr.clone(),
+            ..partition(&[0, 1], &[0], &[], None)
+        };
+        one_of_two.reincarnate(BrokerId(0), Restart::Unclean, 2, |_| false);
+        assert_eq!(
+            (one_of_two.isr, one_of_two.elr, one_of_two.last_known_elr),
+            (vec![], elr, ids(&[0]))
+        );
+    }
+}
+
+#[test]
+fn a_lost_volume_is_nobody_to_wait_for() {
+    let mut partition = partition(&[0, 1, 2], &[0], &[1], Some(0));
+    partition.reincarnate(BrokerId(1), Restart::Unclean, 2, |_| false);
+    assert_eq!(partition.last_known_elr, ids(&[1]));
+    partition.reincarnate(BrokerId(1), Restart::VolumeLost, 2, |_| false);
+    assert_eq!((partition.isr, partition.last_known_elr), (ids(&[0]), vec![]));
 }

@@ -4,9 +4,15 @@
 //! each topic what would happen, without changing anything; the direct way carries the plan out at once. Both make the
 //! same errors and the same response.
 
+mod alter_configs;
+mod create_partitions;
 mod create_topics;
 mod delete_topics;
+mod elect_leaders;
+mod reassignments;
 
+pub use alter_configs::{AlterPlan, Alteration, PlannedAlteration};
+pub use create_partitions::{GrowPlan, Growth, PlannedGrowth};
 pub use create_topics::{CreatePlan, Outcome, PlannedTopic};
 pub use delete_topics::{DeletePlan, PlannedDeletion};
 
@@ -23,6 +29,13 @@ pub(crate) fn handle(request: &AdminRequest, log: &mut Appender, entropy: &mut E
     let body = match api {
         Some(ApiKey::CreateTopics) => create_topics::handle(request, log, entropy)?,
         Some(ApiKey::DeleteTopics) => delete_topics::handle(request, log)?,
+        Some(ApiKey::CreatePartitions) => create_partitions::handle(request, log)?,
+        Some(ApiKey::ElectLeaders) => elect_leaders::handle(request, log)?,
+        Some(ApiKey::AlterPartitionReassignments) => reassignments::alter(request, log)?,
+        Some(ApiKey::ListPartitionReassignments) => reassignments::list(request, log)?,
+        Some(api @ (ApiKey::AlterConfigs | ApiKey::IncrementalAlterConfigs)) => {
+            alter_configs::handle(request, api, log)?
+        }
         _ => {
             let (key, version) = (request.api_key, request.api_version);
             return Err(Refusal::InvalidRequest(format!(

@@ -33,6 +33,10 @@ const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(2);
 
 /// Rules that a test takes out, to see that its checker notices.
+///
+/// They stand in the product because `sim` has to run the very code that a controller runs, with one rule missing: a checker
+/// that was never seen to bite proves nothing, and a copy without the rule would drift away from what it copies. Nothing but
+/// [`Controller::sabotaged`](crate::Controller::sabotaged) sets one, which no setting, argument or record reaches.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[doc(hidden)]
 pub enum Sabotage {

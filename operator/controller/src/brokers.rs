@@ -1,5 +1,6 @@
 //! Brokers: registration, heartbeats, fencing, leaving.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use model::record::{BrokerFenced, BrokerRegistered, BrokerShutdownRequested, BrokerUnfenced, BrokerUnregistered};
@@ -7,14 +8,17 @@ use model::{BrokerId, BrokerRegistration, IncarnationId, MetadataImage, Metadata
 
 use crate::append::Appender;
 use crate::effect::{Effect, HeartbeatReply, Refusal, Registered, Reply};
-use crate::input::{Heartbeat, Proof, Registration, SessionId};
+use crate::input::{Heartbeat, ProbeAnswer, Proof, Registration, SessionId};
 use crate::liveness::Liveness;
+use crate::partitions;
 use crate::settings::Settings;
 
 /// What is known of brokers beside the image.
 #[derive(Debug)]
 pub(crate) struct Brokers {
     liveness: Liveness,
+    /// Those that are to be emptied: they get nothing new. Who wants that says it again after a takeover.
+    draining: BTreeSet<BrokerId>,
 }
 
 impl Brokers {
@@ -25,7 +29,15 @@ impl Brokers {
             liveness.begin(now, *id);
         }
         liveness.look(now);
-        Self { liveness }
+        Self {
+            liveness,
+            draining: BTreeSet::new(),
+        }
+    }
+
+    /// The brokers that get no new replica.
+    pub(crate) fn draining(&self) -> &BTreeSet<BrokerId> {
+        &self.draining
     }
 
     /// Looks at the clock, before any input is judged by it.
@@ -127,9 +139,10 @@ impl Brokers {
         }
     }
 
-    /// A stream ended: one that may leave has left; of any other it proves nothing.
+    /// A stream ended: one that may leave has left; any other is looked at (METADATA 20).
     pub(crate) fn session_ended(
         &mut self,
+        now: Duration,
         id: BrokerId,
         incarnation: IncarnationId,
         log: &mut Appender,
@@ -141,8 +154,12 @@ impl Brokers {
         match log.latest().broker(id) {
             Some(broker) if leaving && broker.incarnation == incarnation && !broker.fenced => {
                 let epoch = broker.epoch;
-                self.liveness.gone(id, incarnation);
+                self.liveness.gone(id, incarnation, Proof::Terminated);
                 log.propose(BrokerFenced { id, epoch })?;
+                Ok(())
+            }
+            Some(broker) if broker.incarnation == incarnation && !broker.fenced => {
+                self.liveness.stream_broke(now, id);
                 Ok(())
             }
             _ => Ok(()),
@@ -165,7 +182,7 @@ impl Brokers {
             return Ok(());
         }
         let (epoch, fenced) = (broker.epoch, broker.fenced);
-        self.liveness.gone(id, broker.incarnation);
+        self.liveness.gone(id, broker.incarnation, proof);
         // METADATA 20: only the kubelet's word, or the process's own, needs no brake.
         let braked = proof != Proof::Terminated && self.liveness.allowance(now, unfenced(log.latest()).len()) == 0;
         if !fenced && !braked {
@@ -178,8 +195,17 @@ impl Brokers {
     }
 
     /// The answer to a probe.
-    pub(crate) fn probed(&mut self, now: Duration, id: BrokerId, alive: bool) {
-        self.liveness.probed(now, id, alive);
+    pub(crate) fn probed(
+        &mut self,
+        now: Duration,
+        id: BrokerId,
+        answer: ProbeAnswer,
+        log: &mut Appender,
+    ) -> Result<(), Refusal> {
+        if self.liveness.probed(now, id, answer) {
+            self.gone(now, id, None, Proof::Refused, log)?;
+        }
+        Ok(())
     }
 
     /// Forgets a broker for good, if no replica is on it and it is not unfenced.
@@ -212,6 +238,30 @@ impl Brokers {
         log.propose(BrokerUnregistered { id, epoch })?;
         self.liveness.forget(id);
         Ok(Reply::Done)
+    }
+
+    /// Moves replicas off brokers, and says how many are still there.
+    pub(crate) fn drain(&mut self, ids: &[BrokerId], log: &mut Appender) -> Result<usize, Refusal> {
+        let before = self.draining.clone();
+        self.draining.extend(ids);
+        let mut left = 0;
+        for id in ids {
+            match partitions::drain::drain(log, *id, &self.draining) {
+                Ok(held) => left += held,
+                Err(refusal) => {
+                    // What cannot be done takes no place away from new topics.
+                    self.draining = before;
+                    return Err(refusal);
+                }
+            }
+        }
+        Ok(left)
+    }
+
+    /// So many brokers are wanted, with ids from 0: they stay.
+    pub(crate) fn keep(&mut self, brokers: usize) {
+        self.draining
+            .retain(|id| usize::try_from(id.0).is_ok_and(|id| id >= brokers));
     }
 
     /// Fences who is silent, and asks to be woken when the next could be.

@@ -11,6 +11,7 @@ use crate::effect::{Effect, Refusal, Reply, StepDown};
 use crate::entropy::Entropy;
 use crate::input::{Input, ReadId, RequestId};
 use crate::log::StoredLog;
+use crate::partitions::{self, Leaders, Recoveries};
 use crate::producer_ids;
 use crate::settings::Settings;
 use crate::snapshot::Snapshots;
@@ -31,6 +32,8 @@ pub struct Controller {
     snapshots: Snapshots,
     brokers: Brokers,
     purges: Purges,
+    leaders: Leaders,
+    recoveries: Recoveries,
     gate: Gate,
     sabotage: Sabotage,
 }
@@ -46,6 +49,8 @@ impl Controller {
             log: Appender::new(image, None, model::Nonce::default()),
             snapshots: Snapshots::new(),
             purges: Purges::default(),
+            leaders: Leaders::default(),
+            recoveries: Recoveries::default(),
             gate: Gate::new(settings.expected_brokers, settings.placement_patience),
             settings,
             sabotage: Sabotage::None,
@@ -144,7 +149,7 @@ impl Controller {
             }
             // Nobody waits for these; a decision that cannot be applied was not proposed.
             Input::SessionEnded { broker, incarnation } => {
-                let _ = self.brokers.session_ended(broker, incarnation, log);
+                let _ = self.brokers.session_ended(now, broker, incarnation, log);
             }
             Input::BrokerGone {
                 broker,
@@ -153,13 +158,22 @@ impl Controller {
             } => {
                 let _ = self.brokers.gone(now, broker, incarnation, proof, log);
             }
-            Input::Probed { broker, alive } => self.brokers.probed(now, broker, alive),
+            Input::Probed { broker, answer } => {
+                let _ = self.brokers.probed(now, broker, answer, log);
+            }
             Input::Admin { request, admin } => {
                 let reply = admin::handle(&admin, log, &mut self.entropy);
                 self.answer(request, reply, effects);
             }
             Input::TopicDesired { request, topic } => {
-                let state = desired::desire(now, &topic, &mut self.gate, log, &mut self.entropy);
+                let state = desired::desire(
+                    now,
+                    &topic,
+                    &mut self.gate,
+                    self.brokers.draining(),
+                    log,
+                    &mut self.entropy,
+                );
                 self.answer(request, state.map(Reply::Topic), effects);
             }
             Input::TopicDeleted { request, id } => {
@@ -172,11 +186,24 @@ impl Controller {
                 brokers,
             } => {
                 self.gate.expected_brokers = brokers;
-                let done = desired::configure_cluster(&config, log);
+                self.brokers.keep(brokers);
+                let done = desired::configure_cluster(&config, brokers, log);
+                self.answer(request, done.map(|()| Reply::Done), effects);
+            }
+            Input::StaticConfig { request, config } => {
+                let done = desired::configure_static(&config, log);
                 self.answer(request, done.map(|()| Reply::Done), effects);
             }
             Input::AllocateProducerIds { request, session } => {
                 let reply = producer_ids::allocate(log, session);
+                self.answer(request, reply, effects);
+            }
+            Input::AlterPartition {
+                request,
+                session,
+                proposals,
+            } => {
+                let reply = partitions::isr::alter(log, session, &proposals);
                 self.answer(request, reply, effects);
             }
             Input::ReportPurged {
@@ -189,6 +216,18 @@ impl Controller {
                     self.purges.report(session.broker, &topics, log);
                 }
                 self.answer(request, known.map(|()| Reply::Done), effects);
+            }
+            Input::ReportReplicas {
+                request,
+                session,
+                reports,
+            } => {
+                let reply = self.recoveries.report(session, &reports, log);
+                self.answer(request, reply, effects);
+            }
+            Input::Drain { request, brokers } => {
+                let left = self.brokers.drain(&brokers, log);
+                self.answer(request, left.map(|left| Reply::Draining { left }), effects);
             }
             Input::Unregister { request, broker } => {
                 let reply = self.brokers.unregister(broker, log);
@@ -214,6 +253,11 @@ impl Controller {
             let defect = |refusal: Refusal| StepDown::Defect(refusal.to_string());
             self.brokers.pump(now, &mut self.log, effects).map_err(defect)?;
             self.purges.pump(&mut self.log).map_err(defect)?;
+            self.recoveries.pump(&mut self.log).map_err(defect)?;
+            let recoveries = &self.recoveries;
+            self.leaders
+                .pump(now, recoveries, &mut self.log, effects)
+                .map_err(defect)?;
             self.snapshots.pump(now, &mut self.log, &mut self.entropy, effects);
         }
         self.log.pump(now, effects);
@@ -291,8 +335,12 @@ fn refuse(input: &Input, effects: &mut Vec<Effect>) {
         | Input::TopicDesired { request, .. }
         | Input::TopicDeleted { request, .. }
         | Input::ClusterDesired { request, .. }
+        | Input::StaticConfig { request, .. }
         | Input::AllocateProducerIds { request, .. }
+        | Input::AlterPartition { request, .. }
         | Input::ReportPurged { request, .. }
+        | Input::ReportReplicas { request, .. }
+        | Input::Drain { request, .. }
         | Input::Unregister { request, .. } => *request,
         _ => return,
     };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::{BrokerEpoch, BrokerId, ClusterId, Frame, MetadataImage, MetadataOffset, ProducerId, TopicId};
+use model::{BrokerEpoch, BrokerId, ClusterId, Frame, IsrOutcome, MetadataImage, MetadataOffset, ProducerId, TopicId};
 use protocol::ErrorCode;
 
 use crate::input::{ReadId, RequestId};
@@ -106,10 +106,17 @@ pub enum Reply {
         /// How many.
         count: i32,
     },
+    /// To `AlterPartition`: one for each proposal, in the same order.
+    AlterPartition(Vec<IsrOutcome>),
     /// To `Admin`: the Kafka response body, without header.
     Admin(Vec<u8>),
     /// To `TopicDesired`: the topic is so.
     Topic(TopicState),
+    /// To `Drain`: so many replicas are still on those brokers.
+    Draining {
+        /// How many.
+        left: usize,
+    },
     /// To everything else: done, and committed.
     Done,
     /// To anything: no.

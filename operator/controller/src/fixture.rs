@@ -150,6 +150,13 @@ impl Bench {
     pub(crate) fn ask(&mut self, make: impl FnOnce(RequestId) -> Input) -> Reply {
         let request = self.request();
         self.give(make(request));
+        // After many appends the next one waits for its turn.
+        for _ in 0..4 {
+            if self.hold || self.replies.contains_key(&request) {
+                break;
+            }
+            self.pause(Duration::from_millis(50));
+        }
         self.replies.get(&request).cloned().expect("a reply")
     }
 
@@ -332,7 +339,7 @@ pub(crate) fn registration(id: i32, incarnation: u128) -> Registration {
         rack: None,
         features: BTreeMap::from([(
             model::image::BARNABAS_VERSION.to_owned(),
-            FeatureRange { min: 1, max: 1 },
+            FeatureRange { min: 2, max: 2 },
         )]),
         cluster_id: None,
     }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use model::{
-    BrokerEpoch, BrokerId, ClusterId, DirectoryId, Endpoint, FeatureRange, IncarnationId, MetadataOffset, TopicId,
-    TopicName,
+    BrokerEpoch, BrokerId, ClusterId, DirectoryId, Endpoint, FeatureRange, IncarnationId, IsrProposal, MetadataOffset,
+    ReplicaReport, TopicId, TopicName,
 };
 
 use crate::log::{AppendId, SnapshotName, StoreVersion, StoredLog};
@@ -117,8 +117,8 @@ pub enum Input {
     Probed {
         /// The broker.
         broker: BrokerId,
-        /// Whether it answered.
-        alive: bool,
+        /// What became of the connection.
+        answer: ProbeAnswer,
     },
     /// A client's admin request, decided and committed here (standalone; in the operator, the Topic resource comes first).
     Admin {
@@ -150,12 +150,28 @@ pub enum Input {
         /// How many brokers there should be.
         brokers: usize,
     },
+    /// What the command line says for the whole cluster: keys that are absent are not said any more.
+    StaticConfig {
+        /// The shell's number.
+        request: RequestId,
+        /// Values by Kafka's broker-side names.
+        config: BTreeMap<String, String>,
+    },
     /// A broker asks for a block of producer ids.
     AllocateProducerIds {
         /// The shell's number.
         request: RequestId,
         /// Who asks.
         session: SessionId,
+    },
+    /// The leader of partitions proposes their in-sync replicas.
+    AlterPartition {
+        /// The shell's number.
+        request: RequestId,
+        /// The leader.
+        session: SessionId,
+        /// At most one for a partition.
+        proposals: Vec<IsrProposal>,
     },
     /// A broker has purged removed topics (METADATA 25). May be said again at any time.
     ReportPurged {
@@ -165,6 +181,24 @@ pub enum Input {
         session: SessionId,
         /// The removed topics of which it holds nothing.
         topics: Vec<TopicId>,
+    },
+    /// What a broker says of replicas of its own whose partitions wait for that, or whose logs have failed (METADATA 17).
+    /// May be said again at any time.
+    ReportReplicas {
+        /// The shell's number.
+        request: RequestId,
+        /// Who.
+        session: SessionId,
+        /// At most one for a partition.
+        reports: Vec<ReplicaReport>,
+    },
+    /// These brokers will go (scale-down): move their replicas to the others, as many at a time as is good. Said again until
+    /// the answer is that nothing is left; after `ClusterDesired` with room for them, they stay.
+    Drain {
+        /// The shell's number.
+        request: RequestId,
+        /// The brokers, all of them: none is moved to another.
+        brokers: Vec<BrokerId>,
     },
     /// A broker is gone for good (scale-down): forget it.
     Unregister {
@@ -231,6 +265,17 @@ pub enum Proof {
     PodGone,
     /// Connections to its pod address are refused, twice, and its stream broke (METADATA 20).
     Refused,
+}
+
+/// What became of a connection to a broker's process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProbeAnswer {
+    /// Something accepts connections there.
+    Accepted,
+    /// The host answers, and nothing listens: at every address of the process.
+    Refused,
+    /// Nothing came back in time, or the way there is broken: proves nothing by itself.
+    Silent,
 }
 
 /// A client's admin request, as raw Kafka bytes.

@@ -19,6 +19,7 @@ mod fixture;
 pub mod input;
 pub mod liveness;
 pub mod log;
+pub(crate) mod partitions;
 pub mod placement;
 pub mod producer_ids;
 pub mod settings;
@@ -29,7 +30,8 @@ pub mod topics;
 pub use controller::Controller;
 pub use effect::{Effect, HeartbeatReply, Refusal, Registered, Reply, StepDown, TopicState};
 pub use input::{
-    AdminRequest, DesiredTopic, Heartbeat, Input, Proof, ReadId, Registration, RequestId, SessionId, Version,
+    AdminRequest, DesiredTopic, Heartbeat, Input, ProbeAnswer, Proof, ReadId, Registration, RequestId, SessionId,
+    Version,
 };
 pub use log::{AppendId, DocumentError, LogDocument, SnapshotName, SnapshotRef, StoreVersion, StoredLog};
 pub use settings::{Format, Settings, Witnesses};

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use model::{BrokerId, IncarnationId, MetadataOffset};
 
+use crate::input::{ProbeAnswer, Proof};
 use crate::settings::Witnesses;
 
 /// A probe that fails for so long, while everything else works, is proof.
@@ -21,6 +22,15 @@ const PROBE_PROOF: Duration = Duration::from_secs(30);
 
 /// Between two probes of one broker.
 const PROBE_EVERY: Duration = Duration::from_secs(3);
+
+/// Between two probes of a broker whose stream broke.
+const SUSPECT_AGAIN: Duration = Duration::from_millis(50);
+
+/// The same when the first one was accepted: a process that is being killed may still accept for a moment.
+const SUSPECT_LATER: Duration = Duration::from_millis(250);
+
+/// So many refusals, together with a broken stream, are proof (METADATA 20).
+const REFUSALS: u32 = 2;
 
 /// Between two looks at the clock at most. A longer gap means that this process did not run.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -41,9 +51,19 @@ struct Signs {
     heartbeat: Duration,
     lease: Duration,
     applied: MetadataOffset,
-    gone: Option<IncarnationId>,
+    gone: Option<(IncarnationId, Proof)>,
     probed: Option<Duration>,
     unanswered_since: Option<Duration>,
+    /// Its stream broke, and no sign of life has come since.
+    suspicion: Option<Suspicion>,
+}
+
+/// A broker whose stream broke is probed until it refuses, or gives a sign of life.
+#[derive(Debug, Clone, Copy)]
+struct Suspicion {
+    refusals: u32,
+    /// When to probe next; `None` while a probe is under way.
+    due: Option<Duration>,
 }
 
 /// What to do about brokers that are silent.
@@ -92,6 +112,7 @@ impl Liveness {
             gone: None,
             probed: None,
             unanswered_since: None,
+            suspicion: None,
         };
         self.signs.insert(broker, signs);
     }
@@ -105,6 +126,11 @@ impl Liveness {
             signs.heartbeat = now;
             signs.applied = applied;
             signs.unanswered_since = None;
+            signs.suspicion = None;
+            if signs.gone.is_some_and(|(_, proof)| proof == Proof::Refused) {
+                // It was proved dead and lives: an address of its own refuses us. METADATA 19: it comes back, and stays.
+                signs.gone = None;
+            }
         }
     }
 
@@ -114,26 +140,55 @@ impl Liveness {
         }
     }
 
-    pub(crate) fn gone(&mut self, broker: BrokerId, incarnation: IncarnationId) {
+    pub(crate) fn gone(&mut self, broker: BrokerId, incarnation: IncarnationId, proof: Proof) {
         if let Some(signs) = self.signs.get_mut(&broker) {
-            signs.gone = Some(incarnation);
+            signs.gone = Some((incarnation, proof));
         }
     }
 
     pub(crate) fn is_gone(&self, broker: BrokerId, incarnation: IncarnationId) -> bool {
         self.signs
             .get(&broker)
-            .is_some_and(|signs| signs.gone == Some(incarnation))
+            .is_some_and(|signs| signs.gone.is_some_and(|(gone, _)| gone == incarnation))
     }
 
-    pub(crate) fn probed(&mut self, now: Duration, broker: BrokerId, alive: bool) {
+    /// The stream of a registered process ended without its having asked to leave.
+    pub(crate) fn stream_broke(&mut self, now: Duration, broker: BrokerId) {
         if let Some(signs) = self.signs.get_mut(&broker) {
-            signs.unanswered_since = if alive {
-                None
-            } else {
-                signs.unanswered_since.or(Some(now))
-            };
+            signs.suspicion.get_or_insert(Suspicion {
+                refusals: 0,
+                due: Some(now),
+            });
         }
+    }
+
+    /// Takes the answer to a probe. True if the process is proved dead by it.
+    // METADATA 20: refusal counts twice, together with a broken stream.
+    pub(crate) fn probed(&mut self, now: Duration, broker: BrokerId, answer: ProbeAnswer) -> bool {
+        let Some(signs) = self.signs.get_mut(&broker) else {
+            return false;
+        };
+        signs.unanswered_since = if answer == ProbeAnswer::Accepted {
+            None
+        } else {
+            signs.unanswered_since.or(Some(now))
+        };
+        let Some(suspicion) = &mut signs.suspicion else {
+            return false;
+        };
+        let again = match answer {
+            ProbeAnswer::Refused => {
+                suspicion.refusals += 1;
+                SUSPECT_AGAIN
+            }
+            ProbeAnswer::Accepted => {
+                suspicion.refusals = 0;
+                SUSPECT_LATER
+            }
+            ProbeAnswer::Silent => PROBE_EVERY,
+        };
+        suspicion.due = Some(now + again);
+        suspicion.refusals >= REFUSALS
     }
 
     /// Whether each witness was silent for the full time.
@@ -166,6 +221,7 @@ impl Liveness {
                 .min();
             verdict.wake = next;
         }
+        self.judge_suspects(now, unfenced, &mut verdict);
         let allowed = self.allowance(now, unfenced.len());
         if verdict.fence.len() > allowed {
             verdict.fence.truncate(allowed);
@@ -177,6 +233,32 @@ impl Liveness {
         }
         verdict.wake = verdict.wake.map(|wake| wake.min(now + LOOK_EVERY));
         verdict
+    }
+
+    /// Whoever is proved dead goes first, as soon as the brake allows; whose stream broke is probed.
+    fn judge_suspects(&mut self, now: Duration, unfenced: &[BrokerId], verdict: &mut Verdict) {
+        for id in unfenced {
+            let Some(signs) = self.signs.get_mut(id) else { continue };
+            if signs.gone.is_some() {
+                if !verdict.fence.contains(id) {
+                    verdict.fence.insert(0, *id);
+                }
+                continue;
+            }
+            let Some(suspicion) = &mut signs.suspicion else {
+                continue;
+            };
+            match suspicion.due {
+                Some(due) if due <= now => {
+                    suspicion.due = None;
+                    if !verdict.probe.contains(id) {
+                        verdict.probe.push(*id);
+                    }
+                }
+                Some(due) => verdict.wake = Some(verdict.wake.map_or(due, |wake| wake.min(due))),
+                None => {}
+            }
+        }
     }
 
     /// METADATA 20: how many may be fenced now without proof that needs no brake.
@@ -252,15 +334,90 @@ mod tests {
         let mut liveness = cluster(3, Witnesses::Heartbeats);
         let verdict = liveness.judge(second(10), &brokers(3));
         assert_eq!((verdict.fence, verdict.probe), (vec![], brokers(3)));
-        liveness.probed(second(10), BrokerId(0), false);
-        liveness.probed(second(10), BrokerId(1), true);
-        liveness.probed(second(10), BrokerId(2), false);
+        liveness.probed(second(10), BrokerId(0), ProbeAnswer::Silent);
+        liveness.probed(second(10), BrokerId(1), ProbeAnswer::Accepted);
+        liveness.probed(second(10), BrokerId(2), ProbeAnswer::Silent);
         assert_eq!(liveness.judge(second(39), &brokers(3)).fence, []);
         assert_eq!(
             liveness.judge(second(40), &brokers(3)).fence,
             [BrokerId(0)],
             "one of three in nine seconds"
         );
+    }
+
+    fn milliseconds(n: u64) -> Duration {
+        Duration::from_millis(n)
+    }
+
+    #[test]
+    fn rule_20_a_broken_stream_and_two_refusals_are_proof_and_one_is_not() {
+        let mut liveness = cluster(3, Witnesses::HeartbeatsAndLeases);
+        liveness.stream_broke(milliseconds(100), BrokerId(1));
+        assert_eq!(liveness.judge(milliseconds(100), &brokers(3)).probe, [BrokerId(1)]);
+        assert!(!liveness.probed(milliseconds(101), BrokerId(1), ProbeAnswer::Refused));
+        let verdict = liveness.judge(milliseconds(101), &brokers(3));
+        assert_eq!((verdict.probe, verdict.wake), (vec![], Some(milliseconds(151))));
+        assert_eq!(liveness.judge(milliseconds(151), &brokers(3)).probe, [BrokerId(1)]);
+        assert!(liveness.probed(milliseconds(152), BrokerId(1), ProbeAnswer::Refused));
+    }
+
+    #[test]
+    fn a_process_that_accepts_or_is_silent_is_not_proved_dead_by_its_stream() {
+        for answer in [ProbeAnswer::Accepted, ProbeAnswer::Silent] {
+            let mut liveness = cluster(3, Witnesses::Heartbeats);
+            liveness.stream_broke(Duration::ZERO, BrokerId(1));
+            for at in 1..8 {
+                liveness.judge(second(at), &brokers(3));
+                assert!(!liveness.probed(second(at), BrokerId(1), answer));
+            }
+        }
+    }
+
+    #[test]
+    fn refusals_without_a_broken_stream_prove_nothing() {
+        let mut liveness = cluster(3, Witnesses::Heartbeats);
+        for at in 1..8 {
+            assert!(!liveness.probed(second(at), BrokerId(1), ProbeAnswer::Refused));
+        }
+        // A sign of life after the stream broke ends the suspicion.
+        liveness.stream_broke(second(8), BrokerId(1));
+        assert!(!liveness.probed(second(8), BrokerId(1), ProbeAnswer::Refused));
+        liveness.heartbeat(second(8), BrokerId(1), MetadataOffset(0));
+        assert!(!liveness.probed(second(8), BrokerId(1), ProbeAnswer::Refused));
+        assert_eq!(liveness.judge(second(8), &brokers(3)).probe, []);
+    }
+
+    #[test]
+    fn who_is_proved_dead_while_the_brake_holds_is_fenced_as_soon_as_it_allows() {
+        let mut liveness = cluster(3, Witnesses::Heartbeats);
+        liveness.note_fence(second(1));
+        liveness.gone(BrokerId(2), IncarnationId::from_random([2; 16]), Proof::PodGone);
+        for id in [0, 1] {
+            liveness.heartbeat(second(5), BrokerId(id), MetadataOffset(0));
+        }
+        assert_eq!(liveness.judge(second(5), &brokers(3)).fence, []);
+        for id in [0, 1] {
+            liveness.heartbeat(second(10), BrokerId(id), MetadataOffset(0));
+        }
+        assert_eq!(liveness.judge(second(10), &brokers(3)).fence, [BrokerId(2)]);
+    }
+
+    #[test]
+    fn rule_19_who_lives_although_its_address_refused_is_not_fenced_for_that_again() {
+        let incarnation = IncarnationId::from_random([1; 16]);
+        for (proof, again) in [(Proof::Refused, false), (Proof::Terminated, true)] {
+            let mut liveness = cluster(3, Witnesses::Heartbeats);
+            liveness.gone(BrokerId(1), incarnation, proof);
+            for id in 0..3 {
+                liveness.heartbeat(second(1), BrokerId(id), MetadataOffset(0));
+            }
+            assert_eq!(liveness.is_gone(BrokerId(1), incarnation), again, "{proof:?}");
+            assert_eq!(
+                liveness.judge(second(2), &brokers(3)).fence.len(),
+                usize::from(again),
+                "{proof:?}"
+            );
+        }
     }
 
     #[test]

@@ -8,11 +8,12 @@
 //! Constraints
 //! - The same image and request give the same placement (the controller may decide again).
 //! - Racks are all known or ignored: with a rack missing somewhere, spreading by rack would overload the others.
-//! - Fenced brokers and those about to leave get nothing.
+//! - A broker that is fenced or about to leave follows only where there are too few others, and leads nothing: a topic can
+//!   be made while a broker restarts. One that is being drained gets nothing.
 //!
 //! Algorithm: partition by partition, greedily. The leader is the broker with the fewest leaders of this topic, then in
 //! the whole cluster, then the fewest replicas, then the next one in turn. Each follower is a broker not used by this
-//! partition, first from a rack not used by it, then by the fewest replicas of this topic, then in the cluster, then the
+//! partition, first one that is up, then from a rack not used by it, then by the fewest replicas of this topic, then in the cluster, then the
 //! next one after the leader in turn, where "in turn" walks through the racks by rotation.
 //!
 //! Example: brokers 0, 1 in rack a and 2, 3 in rack b; the turn is 0 2 1 3. Four partitions with two replicas:
@@ -23,7 +24,7 @@
 //! partition 3: 2 (b) leads, 1 (a) follows
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::{BrokerId, MetadataImage, TopicImage};
 
@@ -34,14 +35,16 @@ pub struct Candidate {
     pub id: BrokerId,
     /// Its rack.
     pub rack: Option<String>,
+    /// Whether it can lead now.
+    pub up: bool,
     /// Partitions that it would lead in the whole cluster (as preferred leader).
     pub leaders: usize,
     /// Replicas that it holds in the whole cluster.
     pub replicas: usize,
 }
 
-/// The brokers that may get replicas now, with what they hold.
-pub fn candidates(image: &MetadataImage) -> Vec<Candidate> {
+/// The brokers that may get replicas now, with what they hold. Those of `without` get none.
+pub fn candidates(image: &MetadataImage, without: &BTreeSet<BrokerId>) -> Vec<Candidate> {
     let mut load: BTreeMap<BrokerId, (usize, usize)> = BTreeMap::new();
     for partition in image.topics().values().flat_map(|topic| &topic.partitions) {
         for (place, id) in partition.replicas.iter().enumerate() {
@@ -50,12 +53,13 @@ pub fn candidates(image: &MetadataImage) -> Vec<Candidate> {
             *replicas += 1;
         }
     }
-    let eligible = image.brokers().values().filter(|broker| broker.is_eligible());
-    let candidates = eligible.map(|broker| {
+    let staying = image.brokers().values().filter(|broker| !without.contains(&broker.id));
+    let candidates = staying.map(|broker| {
         let (leaders, replicas) = load.get(&broker.id).copied().unwrap_or_default();
         Candidate {
             id: broker.id,
             rack: broker.rack.clone(),
+            up: broker.is_eligible(),
             leaders,
             replicas,
         }
@@ -65,7 +69,7 @@ pub fn candidates(image: &MetadataImage) -> Vec<Candidate> {
 
 /// Places `count` more partitions of a topic that has the partitions of `existing`.
 ///
-/// `None` if there are fewer candidates than `replication_factor`, or if that is 0.
+/// `None` if there are fewer candidates than `replication_factor`, if that is 0, or if nobody is up.
 pub fn place(
     candidates: &[Candidate],
     existing: Option<&TopicImage>,
@@ -101,10 +105,28 @@ pub fn place(
     Some(placed)
 }
 
+/// One more broker for a partition of `topic` that has the replicas `used`, by the same rules as a follower.
+pub fn another(candidates: &[Candidate], topic: Option<&TopicImage>, used: &[BrokerId]) -> Option<BrokerId> {
+    let mut slots = in_turn(candidates);
+    for id in topic
+        .iter()
+        .flat_map(|topic| &topic.partitions)
+        .flat_map(|partition| &partition.replicas)
+    {
+        if let Some(slot) = slots.iter_mut().find(|slot| slot.id == *id) {
+            slot.topic_replicas += 1;
+        }
+    }
+    let used: Vec<_> = (0..slots.len()).filter(|at| used.contains(&slots[*at].id)).collect();
+    let beside = used.first().copied().unwrap_or_default();
+    pick_follower(&slots, &used, beside).map(|at| slots[at].id)
+}
+
 #[derive(Debug)]
 struct Slot {
     id: BrokerId,
     rack: usize,
+    up: bool,
     topic_leaders: usize,
     topic_replicas: usize,
     leaders: usize,
@@ -121,7 +143,7 @@ impl Slot {
 }
 
 fn pick_leader(slots: &[Slot], turn: usize) -> Option<usize> {
-    (0..slots.len()).min_by_key(|at| {
+    (0..slots.len()).filter(|at| slots[*at].up).min_by_key(|at| {
         let slot = &slots[*at];
         (
             slot.topic_leaders,
@@ -138,6 +160,7 @@ fn pick_follower(slots: &[Slot], used: &[usize], leader: usize) -> Option<usize>
         let slot = &slots[*at];
         let rack_used = used.iter().any(|other| slots[*other].rack == slot.rack);
         (
+            !slot.up,
             rack_used,
             slot.topic_replicas,
             slot.replicas,
@@ -170,6 +193,7 @@ fn in_turn(candidates: &[Candidate]) -> Vec<Slot> {
                     id: candidate.id,
                     // Without racks every broker is a failure domain of its own.
                     rack: if racks_known { at } else { depth },
+                    up: candidate.up,
                     topic_leaders: 0,
                     topic_replicas: 0,
                     leaders: candidate.leaders,

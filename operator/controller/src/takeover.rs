@@ -17,6 +17,9 @@ use crate::settings::{Format, Settings};
 /// `metadata.version` as Kafka 4.1 numbers it (4.1-IV1): only tools look at it.
 const METADATA_VERSION: i16 = 27;
 
+/// The consumer groups of KIP-848 are served. Only tools look at it: clients look whether the API is there.
+const GROUP_VERSION: i16 = 1;
+
 /// Where the takeover stands.
 #[derive(Debug)]
 pub(crate) enum Takeover {
@@ -64,8 +67,9 @@ fn format(settings: &Settings, entropy: &mut Entropy, nonce: Nonce) -> Result<Ap
             .unwrap_or_else(|| ClusterId::from_random(entropy.draw())),
         lineage: Lineage::from_random(entropy.draw()),
         features: BTreeMap::from([
-            (BARNABAS_VERSION.to_owned(), *model::image::KNOWN_LEVELS.start()),
+            (BARNABAS_VERSION.to_owned(), *model::image::KNOWN_LEVELS.end()),
             ("metadata.version".to_owned(), METADATA_VERSION),
+            ("group.version".to_owned(), GROUP_VERSION),
         ]),
     };
     propose(&mut appender, formatted)?;

@@ -3,7 +3,7 @@
 pub(crate) mod desired;
 pub(crate) mod purge;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::config::{self, ConfigError};
 use model::record::TopicCreated;
@@ -17,9 +17,6 @@ use crate::placement;
 
 /// More partitions than this in one topic are refused: each costs every broker memory.
 pub const MAX_PARTITIONS: i32 = 10_000;
-
-/// Until replication arrives.
-pub const MAX_REPLICATION_FACTOR: i16 = 1;
 
 /// What somebody wants to create; -1 takes the cluster's default, as in Kafka.
 #[derive(Debug, Clone)]
@@ -100,8 +97,13 @@ impl From<ConfigError> for TopicError {
     }
 }
 
-/// Checks a request against an image, in Kafka's order (`ReplicationControlManager.createTopic`).
-pub fn plan(image: &MetadataImage, request: &TopicRequest<'_>) -> Result<NewTopic, TopicError> {
+/// Checks a request against an image, in Kafka's order (`ReplicationControlManager.createTopic`). Brokers of `without` get
+/// no replica that is placed here.
+pub fn plan(
+    image: &MetadataImage,
+    request: &TopicRequest<'_>,
+    without: &BTreeSet<BrokerId>,
+) -> Result<NewTopic, TopicError> {
     let name = TopicName::new(request.name)?;
     if image.topic_by_name(name.as_str()).is_some() {
         let message = format!("Topic '{name}' already exists.");
@@ -111,7 +113,7 @@ pub fn plan(image: &MetadataImage, request: &TopicRequest<'_>) -> Result<NewTopi
     let config = config::check_topic(&request.config)?;
     let assignment = match &request.assignment {
         Some(lists) => manual(image, request, lists)?,
-        None => automatic(image, request)?,
+        None => automatic(image, request, without)?,
     };
     Ok(NewTopic {
         name,
@@ -150,20 +152,17 @@ pub(crate) fn resolve_partitions(image: &MetadataImage, wanted: i32) -> Result<i
     Ok(count)
 }
 
-/// The replication factor for `wanted`, where -1 means the cluster's default.
-pub(crate) fn resolve_replication_factor(image: &MetadataImage, wanted: i16) -> Result<i16, TopicError> {
-    let default = || i16::try_from(cluster_default(image, "default.replication.factor")).unwrap_or(i16::MAX);
+/// The replication factor for `wanted`, where -1 means the cluster's default for a topic of this name.
+pub(crate) fn resolve_replication_factor(image: &MetadataImage, name: &str, wanted: i16) -> Result<i16, TopicError> {
+    let key = match name {
+        "__consumer_offsets" => "offsets.topic.replication.factor",
+        _ => "default.replication.factor",
+    };
+    let default = || i16::try_from(cluster_default(image, key)).unwrap_or(i16::MAX);
     let factor = if wanted == -1 { default() } else { wanted };
-    let error = |message: String| Err(TopicError::new(ErrorCode::InvalidReplicationFactor, message));
     if factor <= 0 {
-        return error(format!(
-            "Replication factor was {factor}: it must be positive, or -1 for the default."
-        ));
-    }
-    if factor > MAX_REPLICATION_FACTOR {
-        return error(format!(
-            "Replication factor was {factor}: this version of Barnabas does not replicate yet, use {MAX_REPLICATION_FACTOR} or -1."
-        ));
+        let message = format!("Replication factor was {factor}: it must be positive, or -1 for the default.");
+        return Err(TopicError::new(ErrorCode::InvalidReplicationFactor, message));
     }
     Ok(factor)
 }
@@ -188,11 +187,15 @@ fn check_collision(image: &MetadataImage, name: &TopicName) -> Result<(), TopicE
     }
 }
 
-fn automatic(image: &MetadataImage, request: &TopicRequest<'_>) -> Result<Assignment, TopicError> {
+fn automatic(
+    image: &MetadataImage,
+    request: &TopicRequest<'_>,
+    without: &BTreeSet<BrokerId>,
+) -> Result<Assignment, TopicError> {
     // Kafka checks the factor before the count.
-    let factor = resolve_replication_factor(image, request.replication_factor)?;
+    let factor = resolve_replication_factor(image, request.name, request.replication_factor)?;
     let count = resolve_partitions(image, request.partitions)?;
-    place(image, None, count as usize, factor as usize)
+    place(image, None, count as usize, factor as usize, without)
 }
 
 /// Places partitions on the brokers of the image.
@@ -201,14 +204,16 @@ pub(crate) fn place(
     topic: Option<&model::TopicImage>,
     count: usize,
     factor: usize,
+    without: &BTreeSet<BrokerId>,
 ) -> Result<Assignment, TopicError> {
-    let candidates = placement::candidates(image);
+    let candidates = placement::candidates(image, without);
     let lists = placement::place(&candidates, topic, count, factor);
     lists.and_then(|lists| Assignment::from_lists(&lists)).ok_or_else(|| {
         let message = format!(
-            "Unable to replicate the partition {factor} time(s): only {} of {} registered broker(s) can take replicas now.",
+            "Unable to replicate the partition {factor} time(s): only {} of {} registered broker(s) can take replicas now, {} of them unfenced.",
             candidates.len(),
-            image.brokers().len()
+            image.brokers().len(),
+            candidates.iter().filter(|candidate| candidate.up).count()
         );
         TopicError::new(ErrorCode::InvalidReplicationFactor, message)
     })
@@ -262,10 +267,17 @@ pub(crate) fn check_lists(image: &MetadataImage, lists: &[Vec<BrokerId>]) -> Res
             }
         }
     }
+    if let Some(index) = lists
+        .iter()
+        .position(|list| !list.iter().any(|id| image.is_eligible(*id)))
+    {
+        return error(format!(
+            "All brokers of the manual partition assignment for partition {index} are fenced or about to leave."
+        ));
+    }
     let Some(assignment) = Assignment::from_lists(lists) else {
         return error("The manual partition assignment must have as many replicas for each partition.".to_owned());
     };
-    resolve_replication_factor(image, i16::try_from(assignment.replication_factor).unwrap_or(i16::MAX))?;
     Ok(assignment)
 }
 

@@ -1,49 +1,41 @@
-//! Who may speak for which broker.
+//! Who may speak for which broker: who calls is asked before a call's message is read, what it may say after.
 
 use std::future::Future;
 use std::net::SocketAddr;
 
 use control::{ClusterRef, Reason, Refusal};
 use model::BrokerId;
-use tonic::metadata::MetadataMap;
 
-/// Decides whether a caller may speak for the broker that it names.
+/// Decides who a caller is, and whether it may speak for the broker that it names.
 pub trait Authenticator: Send + Sync + 'static {
-    /// `Unauthenticated` or `Forbidden` if it may not.
-    fn authenticate(&self, caller: &Caller<'_>) -> impl Future<Output = Result<(), Refusal>> + Send;
+    /// Who a caller has proved to be.
+    type Identity: Clone + Send + Sync + 'static;
+
+    /// Who calls, before anything of its message is read; `Unauthenticated` if that is not proved.
+    fn authenticate(&self, caller: &Caller<'_>) -> impl Future<Output = Result<Self::Identity, Refusal>> + Send;
+
+    /// Whether it may say that; `Forbidden` if not.
+    fn authorize(&self, identity: &Self::Identity, claim: &Claim<'_>) -> Result<(), Refusal>;
 }
 
-/// What is known of a caller.
+/// What is known of a caller before its message is read.
 #[derive(Debug, Clone, Copy)]
 pub struct Caller<'a> {
     /// Where it calls from.
     pub peer: Option<SocketAddr>,
     /// Its bearer token.
     pub token: Option<&'a str>,
+}
+
+/// What a message says of its sender.
+#[derive(Debug, Clone, Copy)]
+pub struct Claim<'a> {
     /// The cluster that it names.
     pub cluster: &'a ClusterRef,
     /// The broker that it says to be.
     pub broker: BrokerId,
-}
-
-impl<'a> Caller<'a> {
-    pub(crate) fn new(
-        peer: Option<SocketAddr>,
-        metadata: &'a MetadataMap,
-        cluster: &'a ClusterRef,
-        broker: BrokerId,
-    ) -> Self {
-        let token = metadata
-            .get("authorization")
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.strip_prefix("Bearer "));
-        Self {
-            peer,
-            token,
-            cluster,
-            broker,
-        }
-    }
+    /// The pod that it says to run in, in a registration.
+    pub pod_uid: Option<&'a str>,
 }
 
 /// Whoever can reach the port, which must be bound to loopback: one machine, one trust.
@@ -51,6 +43,12 @@ impl<'a> Caller<'a> {
 pub struct Loopback;
 
 impl Authenticator for Loopback {
+    type Identity = ();
+
+    fn authorize(&self, (): &(), _: &Claim<'_>) -> Result<(), Refusal> {
+        Ok(())
+    }
+
     async fn authenticate(&self, caller: &Caller<'_>) -> Result<(), Refusal> {
         match caller.peer {
             Some(peer) if peer.ip().to_canonical().is_loopback() => Ok(()),
@@ -89,6 +87,12 @@ impl std::fmt::Debug for SharedToken {
 }
 
 impl Authenticator for SharedToken {
+    type Identity = ();
+
+    fn authorize(&self, (): &(), _: &Claim<'_>) -> Result<(), Refusal> {
+        Ok(())
+    }
+
     async fn authenticate(&self, caller: &Caller<'_>) -> Result<(), Refusal> {
         match caller.token {
             Some(token) if same(token.as_bytes(), self.0.as_bytes()) => Ok(()),
@@ -113,49 +117,30 @@ fn same(one: &[u8], other: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    fn caller<'a>(peer: &str, token: Option<&'a str>, cluster: &'a ClusterRef) -> Caller<'a> {
+    fn caller<'a>(peer: &str, token: Option<&'a str>) -> Caller<'a> {
         Caller {
             peer: peer.parse().ok(),
             token,
-            cluster,
-            broker: BrokerId(1),
         }
     }
 
     #[tokio::test]
     async fn loopback_means_this_machine() {
-        let cluster = ClusterRef::standalone();
         for peer in ["127.0.0.1:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
-            assert_eq!(
-                Loopback.authenticate(&caller(peer, None, &cluster)).await,
-                Ok(()),
-                "{peer}"
-            );
+            assert_eq!(Loopback.authenticate(&caller(peer, None)).await, Ok(()), "{peer}");
         }
         for peer in ["10.0.0.1:1", "[fd00::1]:1", "unknown"] {
-            let refused = Loopback
-                .authenticate(&caller(peer, Some("token"), &cluster))
-                .await
-                .unwrap_err();
+            let refused = Loopback.authenticate(&caller(peer, Some("token"))).await.unwrap_err();
             assert_eq!(refused.reason, Reason::Unauthenticated, "{peer}");
         }
     }
 
     #[tokio::test]
     async fn only_the_whole_token_opens() {
-        let cluster = ClusterRef::standalone();
         let secret = SharedToken::new("secret\n").unwrap();
-        assert_eq!(
-            secret
-                .authenticate(&caller("10.0.0.1:1", Some("secret"), &cluster))
-                .await,
-            Ok(())
-        );
+        assert_eq!(secret.authenticate(&caller("10.0.0.1:1", Some("secret"))).await, Ok(()));
         for token in [None, Some(""), Some("secre"), Some("secret "), Some("Secret")] {
-            let refused = secret
-                .authenticate(&caller("127.0.0.1:1", token, &cluster))
-                .await
-                .unwrap_err();
+            let refused = secret.authenticate(&caller("127.0.0.1:1", token)).await.unwrap_err();
             assert_eq!(refused.reason, Reason::Unauthenticated, "{token:?}");
         }
         assert!(SharedToken::new(" \n").is_none());

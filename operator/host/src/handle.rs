@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use control::{
-    AdminRequest, Heartbeat, HeartbeatAnswer, MetadataEvent, Opening, ProducerIdBlock, Purged, Reason, Refusal,
-    Registered, Registration, Session, Watch,
+    AdminRequest, AlterPartition, Heartbeat, HeartbeatAnswer, MetadataEvent, Opening, ProducerIdBlock, Purged, Reason,
+    Refusal, Registered, Registration, ReplicaReports, Session, Watch,
 };
 use controller::{DesiredTopic, Input, Proof, Reply, RequestId, SessionId, TopicState};
-use model::{BrokerId, Frame, IncarnationId, MetadataImage, TopicId};
+use model::{BrokerId, Frame, IncarnationId, IsrOutcome, MetadataImage, TopicId};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::gateway::{Forwarded, TopicGateway};
@@ -130,6 +130,21 @@ impl ControllerHandle {
         }
     }
 
+    /// The leader of partitions proposes their in-sync replicas.
+    pub async fn alter_partition(&self, alter: AlterPartition) -> Result<Vec<IsrOutcome>, Refusal> {
+        let session = session_id(alter.session);
+        let proposals = alter.proposals;
+        let call = self.call(move |request| Input::AlterPartition {
+            request,
+            session,
+            proposals,
+        });
+        match call.await? {
+            Reply::AlterPartition(outcomes) => Ok(outcomes),
+            other => Err(unexpected(&other)),
+        }
+    }
+
     /// A broker has purged removed topics (METADATA 25).
     pub async fn report_purged(&self, purged: Purged) -> Result<(), Refusal> {
         let session = session_id(purged.session);
@@ -139,6 +154,20 @@ impl ControllerHandle {
                 request,
                 session,
                 topics,
+            })
+            .await?,
+        )
+    }
+
+    /// A broker says what there is of its replicas (METADATA 17).
+    pub async fn report_replicas(&self, said: ReplicaReports) -> Result<(), Refusal> {
+        let session = session_id(said.session);
+        let reports = said.reports;
+        done(
+            self.call(move |request| Input::ReportReplicas {
+                request,
+                session,
+                reports,
             })
             .await?,
         )
@@ -177,6 +206,23 @@ impl ControllerHandle {
         })
         .await
         .map(drop)
+    }
+
+    /// What the command line says for the whole cluster. Answered after that is committed.
+    pub async fn static_config(&self, config: BTreeMap<String, String>) -> Result<(), controller::Refusal> {
+        self.decide(move |request| Input::StaticConfig { request, config })
+            .await
+            .map(drop)
+    }
+
+    /// Brokers will go: their replicas move to the others. How many are still there; ask again until it is none.
+    pub async fn drain(&self, brokers: Vec<BrokerId>) -> Result<usize, controller::Refusal> {
+        match self.decide(move |request| Input::Drain { request, brokers }).await? {
+            Reply::Draining { left } => Ok(left),
+            other => Err(controller::Refusal::InvalidRequest(format!(
+                "unexpected answer {other:?}"
+            ))),
+        }
     }
 
     /// A broker is gone for good. Answered after that is committed.

@@ -1,16 +1,17 @@
 //! The task that gives a controller its life.
 
 use std::collections::{HashMap, VecDeque};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use control::{Opening, Refusal, Registration, Watch};
+use control::{Opening, Reason, Refusal, Registration, Watch};
 use controller::{
-    AppendId, Controller, Effect, Input, LogDocument, ReadId, Reply, RequestId, Settings, SnapshotName, StepDown,
-    StoreVersion,
+    AppendId, Controller, Effect, Input, LogDocument, ProbeAnswer, ReadId, Reply, RequestId, Settings, SnapshotName,
+    StepDown, StoreVersion,
 };
-use model::{BrokerId, Frame, MetadataImage};
+use model::{BrokerId, BrokerRegistration, Frame, Lineage, MetadataImage};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -41,6 +42,17 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct ControllerHost;
 
+/// Host name or address, and port, of one listener of a process.
+pub type ProbeAddress = (String, u16);
+
+/// Where the listeners of a process are advertised: that is where it listens, if nothing stands between.
+pub fn advertised_addresses(broker: &BrokerRegistration) -> Vec<ProbeAddress> {
+    let endpoints = broker.endpoints.iter();
+    endpoints
+        .map(|endpoint| (endpoint.host.clone(), endpoint.port))
+        .collect()
+}
+
 /// What a hosted controller is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostState {
@@ -61,6 +73,10 @@ pub enum Ending {
     /// It stepped down by itself.
     #[error(transparent)]
     SteppedDown(#[from] StepDown),
+    /// A broker knows records that the log does not hold, so the log is older than the cluster, or another one: to decide
+    /// on would fork its history (METADATA 23). The sentence says what differs.
+    #[error("{0}")]
+    Regressed(String),
 }
 
 /// What the task is told.
@@ -89,7 +105,15 @@ pub(crate) enum Message {
 
 impl ControllerHost {
     /// Starts a controller over `store`; it begins to take over at once. Needs a tokio runtime, of any kind.
-    pub fn spawn<S: MetadataStore>(settings: Settings, store: S, gateway: impl TopicGateway) -> ControllerHandle {
+    ///
+    /// `addresses` says where to look for a registered process: places that it and nobody else listens at, or none
+    /// (METADATA 20: the pod IP of the registered pod uid; without pods, [`advertised_addresses`]).
+    pub fn spawn<S: MetadataStore>(
+        settings: Settings,
+        store: S,
+        gateway: impl TopicGateway,
+        addresses: impl Fn(&BrokerRegistration) -> Vec<ProbeAddress> + Send + 'static,
+    ) -> ControllerHandle {
         let (inbox, messages) = mpsc::channel(INBOX);
         let (image, images) = watch::channel(Arc::new(MetadataImage::empty()));
         let (state, states) = watch::channel(HostState::TakingOver);
@@ -108,6 +132,7 @@ impl ControllerHost {
             watchers: Vec::new(),
             image,
             state,
+            addresses: Box::new(addresses),
             metrics: Arc::clone(&metrics),
         };
         tokio::spawn(host.run(messages));
@@ -140,8 +165,12 @@ struct Host<S> {
     watchers: Vec<mpsc::Sender<Arc<[Frame]>>>,
     image: watch::Sender<Arc<MetadataImage>>,
     state: watch::Sender<HostState>,
+    addresses: Addresses,
     metrics: Arc<HostMetrics>,
 }
+
+/// Where to look for a registered process.
+type Addresses = Box<dyn Fn(&BrokerRegistration) -> Vec<ProbeAddress> + Send>;
 
 /// Whether the task goes on.
 type Flow = Result<(), Ending>;
@@ -156,7 +185,7 @@ impl<S: MetadataStore> Host<S> {
             Ending::ShutDown | Ending::SteppedDown(StepDown::Deposed | StepDown::Changed) => {
                 tracing::info!(%ending, "the controller has ended");
             }
-            Ending::SteppedDown(_) => tracing::error!(%ending, "the controller has ended"),
+            Ending::SteppedDown(_) | Ending::Regressed(_) => tracing::error!(%ending, "the controller has ended"),
         }
         self.state.send_replace(HostState::Ended(ending));
         // Dropping the inbox and whatever is in it answers everybody: "not the controller".
@@ -217,9 +246,10 @@ impl<S: MetadataStore> Host<S> {
                 let ours = cluster.is_none() || cluster == history.image().cluster_id();
                 let position = registration.position.as_ref().filter(|_| ours);
                 if let Some(Err(refused)) = position.map(|position| history.check(position)) {
-                    tracing::error!(broker = %registration.broker_id, %refused, "MetadataRegressed");
+                    // Only who names this cluster says something about it.
+                    let halted = cluster.map_or(Ok(()), |_| Err(regressed(registration.broker_id, &refused)));
                     let _ = answer.send(Err(refused));
-                    return Ok(());
+                    return halted;
                 }
                 let request = self.expect_answer(answer);
                 self.step(Input::Register {
@@ -229,8 +259,17 @@ impl<S: MetadataStore> Host<S> {
             }
             Message::Tell(input) => self.step(input),
             Message::Watch { watch, inbox, answer } => {
-                let _ = answer.send(self.watch(&watch, inbox));
-                Ok(())
+                let started = self.watch(&watch, inbox);
+                // Of another lineage, the position may be of another cluster, which only a registration tells apart.
+                let same_lineage = (watch.position.as_ref()).is_some_and(|position| position.lineage == self.lineage());
+                let ending = match &started {
+                    Err(refused) if refused.reason == Reason::Regressed && same_lineage => {
+                        Err(regressed(watch.broker_id, refused))
+                    }
+                    _ => Ok(()),
+                };
+                let _ = answer.send(started);
+                ending
             }
             Message::Shutdown => Err(Ending::ShutDown),
         }
@@ -246,9 +285,7 @@ impl<S: MetadataStore> Host<S> {
         let Some(history) = &self.history else {
             return Err(refusal::ended());
         };
-        let start = history.start(watch.position.as_ref()).inspect_err(|refused| {
-            tracing::error!(broker = %watch.broker_id, %refused, "MetadataRegressed");
-        })?;
+        let start = history.start(watch.position.as_ref())?;
         let image = history.image();
         let Some(cluster_id) = image.cluster_id().cloned() else {
             return Err(refusal::ended());
@@ -270,6 +307,10 @@ impl<S: MetadataStore> Host<S> {
             watcher,
             inbox,
         })
+    }
+
+    fn lineage(&self) -> Lineage {
+        self.controller.image().lineage()
     }
 
     fn step(&mut self, input: Input) -> Flow {
@@ -411,17 +452,13 @@ impl<S: MetadataStore> Host<S> {
         });
     }
 
-    /// A process that accepts a connection on any of its listeners lives; one that is silent everywhere does not.
+    /// Asks the addresses of a process whether anybody listens.
     fn probe(&self, broker: BrokerId) {
         let registered = self.controller.image().broker(broker);
-        let endpoints = registered.map(|broker| broker.endpoints.clone()).unwrap_or_default();
+        let addresses = registered.map(|broker| (self.addresses)(broker)).unwrap_or_default();
         self.work(async move |_| {
-            let mut alive = false;
-            for endpoint in endpoints {
-                let dialled = TcpStream::connect((endpoint.host.as_str(), endpoint.port));
-                alive |= matches!(tokio::time::timeout(PROBE_TIMEOUT, dialled).await, Ok(Ok(_)));
-            }
-            Some(Input::Probed { broker, alive })
+            let answer = probe(&addresses).await;
+            Some(Input::Probed { broker, answer })
         });
     }
 
@@ -463,6 +500,10 @@ fn to_controller(registration: Registration) -> controller::Registration {
     }
 }
 
+fn regressed(broker: BrokerId, refused: &Refusal) -> Ending {
+    Ending::Regressed(format!("broker {broker}: {}", refused.message))
+}
+
 fn refuse(message: Message, refused: &Refusal) {
     match message {
         Message::Call { answer, .. } | Message::Register { answer, .. } => {
@@ -472,6 +513,24 @@ fn refuse(message: Message, refused: &Refusal) {
             let _ = answer.send(Err(refused.clone()));
         }
         Message::Tell(_) | Message::Shutdown => {}
+    }
+}
+
+/// One that accepts is enough to live; only the host's own word, at every address, is a refusal.
+async fn probe(addresses: &[ProbeAddress]) -> ProbeAnswer {
+    let mut answer = ProbeAnswer::Refused;
+    for (host, port) in addresses {
+        let dialled = TcpStream::connect((host.as_str(), *port));
+        match tokio::time::timeout(PROBE_TIMEOUT, dialled).await {
+            Ok(Ok(_)) => return ProbeAnswer::Accepted,
+            Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+            Ok(Err(_)) | Err(_) => answer = ProbeAnswer::Silent,
+        }
+    }
+    if addresses.is_empty() {
+        ProbeAnswer::Silent
+    } else {
+        answer
     }
 }
 

@@ -8,6 +8,7 @@
 pub mod auth;
 pub mod entropy;
 mod gateway;
+mod guard;
 mod handle;
 mod history;
 mod host;
@@ -16,10 +17,10 @@ mod refusal;
 mod server;
 pub mod store;
 
-pub use auth::{Authenticator, Caller, Loopback, SharedToken};
+pub use auth::{Authenticator, Caller, Claim, Loopback, SharedToken};
 pub use gateway::{Direct, Forwarded, TopicGateway};
 pub use handle::{ControllerHandle, MetadataWatch};
-pub use host::{ControllerHost, Ending, HostState};
+pub use host::{ControllerHost, Ending, HostState, ProbeAddress, advertised_addresses};
 pub use metrics::HostMetrics;
 pub use server::{Resolver, Single, serve_control};
 pub use store::{AppendFailure, FileStore, MemoryStore, MetadataStore, StoreError};

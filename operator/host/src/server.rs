@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,19 +10,19 @@ use std::time::Duration;
 use control::proto::controller_server::{Controller, ControllerServer};
 use control::proto::watch_metadata_response::Part;
 use control::{
-    AdminRequest, ClusterRef, Heartbeat, MAX_MESSAGE_BYTES, MetadataEvent, Purged, Refusal, Registration, Session,
-    Watch, proto,
+    AdminRequest, AlterPartition, ClusterRef, Heartbeat, MAX_MESSAGE_BYTES, MetadataEvent, Purged, Reason, Refusal,
+    Registration, ReplicaReports, Session, Watch, proto,
 };
 use model::{BrokerId, Frame};
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
-use tonic::metadata::MetadataMap;
 use tonic::transport::ServerTlsConfig;
 use tonic::transport::server::TcpIncoming;
-use tonic::{Request, Response, Status};
+use tonic::{Extensions, Request, Response, Status};
 
-use crate::auth::{Authenticator, Caller};
+use crate::auth::{Authenticator, Claim};
+use crate::guard::{Gate, Guarded, Proved};
 use crate::handle::{ControllerHandle, MetadataWatch};
 
 /// Messages of one stream that are made before the network takes them: what a slow reader costs.
@@ -41,6 +41,16 @@ const CALLS_PER_CONNECTION: usize = 256;
 pub trait Resolver: Send + Sync + 'static {
     /// The controller, or a refusal that says where to ask ([`Refusal::not_controller`]).
     fn resolve(&self, cluster: &ClusterRef) -> Result<ControllerHandle, Refusal>;
+
+    /// A broker shows the metadata on its disk, because the log is made anew (METADATA 24).
+    fn offer(&self, _: &ClusterRef, _: BrokerId, _: Vec<u8>) -> Result<(), Refusal> {
+        Err(Refusal::not_controller(None))
+    }
+
+    /// The failure domain of a broker, where somebody else knows it better than the broker.
+    fn rack(&self, _: &ClusterRef, _: BrokerId) -> impl Future<Output = Option<String>> + Send {
+        std::future::ready(None)
+    }
 }
 
 impl<F> Resolver for F
@@ -75,15 +85,19 @@ pub async fn serve_control(
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let incoming = TcpIncoming::from(tokio::net::TcpListener::from_std(listener)?).with_nodelay(Some(true));
+    let gate = Gate::default();
+    let incoming = incoming.filter_map(move |accepted| accepted.map(|socket| gate.admit(socket)).transpose());
+    let authenticator = Arc::new(authenticator);
     let service = Service {
         shared: Arc::new(Shared {
-            authenticator,
+            authenticator: Arc::clone(&authenticator),
             resolver,
         }),
     };
     let service = ControllerServer::new(service)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    let service = Guarded::new(authenticator, service);
     let mut server = tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(KEEP_ALIVE))
@@ -109,7 +123,7 @@ pub async fn serve_control(
 }
 
 struct Shared<A, R> {
-    authenticator: A,
+    authenticator: Arc<A>,
     resolver: R,
 }
 
@@ -119,27 +133,47 @@ struct Service<A, R> {
 
 impl<A: Authenticator, R: Resolver> Service<A, R> {
     /// The controller of the cluster that a request names, if its caller may speak for that broker.
-    async fn admit(
+    fn admit(
         &self,
-        metadata: &MetadataMap,
-        peer: Option<SocketAddr>,
+        extensions: &Extensions,
         cluster: Option<proto::ClusterRef>,
         broker: i32,
+        pod_uid: Option<&str>,
     ) -> Result<ControllerHandle, Refusal> {
-        let cluster = ClusterRef::try_from(cluster)?;
-        let caller = Caller::new(peer, metadata, &cluster, BrokerId(broker));
-        self.shared.authenticator.authenticate(&caller).await?;
+        let cluster = self.authorize(extensions, cluster, broker, pod_uid)?;
         self.shared.resolver.resolve(&cluster)
+    }
+
+    /// The cluster that a request names, if its caller may speak for that broker.
+    fn authorize(
+        &self,
+        extensions: &Extensions,
+        cluster: Option<proto::ClusterRef>,
+        broker: i32,
+        pod_uid: Option<&str>,
+    ) -> Result<ClusterRef, Refusal> {
+        let cluster = ClusterRef::try_from(cluster)?;
+        let claim = Claim {
+            cluster: &cluster,
+            broker: BrokerId(broker),
+            pod_uid: pod_uid.filter(|uid| !uid.is_empty()),
+        };
+        let Some(Proved(identity)) = extensions.get::<Proved<A::Identity>>() else {
+            return Err(Refusal::new(Reason::Unauthenticated, "nobody was asked who calls"));
+        };
+        self.shared.authenticator.authorize(identity, &claim)?;
+        Ok(cluster)
     }
 }
 
 macro_rules! admit {
-    ($service:expr, $request:expr) => {{
-        let peer = $request.remote_addr();
-        let (metadata, _, mut message) = $request.into_parts();
-        let controller = $service
-            .admit(&metadata, peer, message.cluster.take(), message.broker_id)
-            .await?;
+    ($service:expr, $request:expr) => {
+        admit!($service, $request, |_: &_| None::<String>)
+    };
+    ($service:expr, $request:expr, $pod_uid:expr) => {{
+        let (_, extensions, mut message) = $request.into_parts();
+        let cluster = message.cluster.take();
+        let controller = $service.admit(&extensions, cluster, message.broker_id, $pod_uid(&message).as_deref())?;
         (controller, message)
     }};
 }
@@ -152,8 +186,14 @@ impl<A: Authenticator, R: Resolver> Controller for Service<A, R> {
         &self,
         request: Request<proto::RegisterRequest>,
     ) -> Result<Response<proto::RegisterResponse>, Status> {
-        let (controller, message) = admit!(self, request);
-        let registration = Registration::try_from(message).map_err(Refusal::from)?;
+        let pod_uid = |message: &proto::RegisterRequest| Some(message.pod_uid.clone());
+        let cluster = request.get_ref().cluster.clone();
+        let (controller, message) = admit!(self, request, pod_uid);
+        let mut registration = Registration::try_from(message).map_err(Refusal::from)?;
+        let cluster = ClusterRef::try_from(cluster).map_err(Refusal::from)?;
+        if let Some(rack) = self.shared.resolver.rack(&cluster, registration.broker_id).await {
+            registration.rack = Some(rack);
+        }
         Ok(Response::new(controller.register(registration).await?.into()))
     }
 
@@ -206,6 +246,37 @@ impl<A: Authenticator, R: Resolver> Controller for Service<A, R> {
         let purged = Purged::try_from(message).map_err(Refusal::from)?;
         controller.report_purged(purged).await?;
         Ok(Response::new(proto::ReportPurgedResponse {}))
+    }
+
+    async fn report_replicas(
+        &self,
+        request: Request<proto::ReportReplicasRequest>,
+    ) -> Result<Response<proto::ReportReplicasResponse>, Status> {
+        let (controller, message) = admit!(self, request);
+        let reports = ReplicaReports::try_from(message).map_err(Refusal::from)?;
+        controller.report_replicas(reports).await?;
+        Ok(Response::new(proto::ReportReplicasResponse {}))
+    }
+
+    async fn alter_partition(
+        &self,
+        request: Request<proto::AlterPartitionRequest>,
+    ) -> Result<Response<proto::AlterPartitionResponse>, Status> {
+        let (controller, message) = admit!(self, request);
+        let alter = AlterPartition::try_from(message).map_err(Refusal::from)?;
+        let outcomes = controller.alter_partition(alter).await?;
+        Ok(Response::new(control::outcomes_to_proto(outcomes)))
+    }
+
+    async fn offer_image(
+        &self,
+        request: Request<proto::OfferImageRequest>,
+    ) -> Result<Response<proto::OfferImageResponse>, Status> {
+        let (_, extensions, mut message) = request.into_parts();
+        let cluster = self.authorize(&extensions, message.cluster.take(), message.broker_id, None)?;
+        let broker = BrokerId(message.broker_id);
+        self.shared.resolver.offer(&cluster, broker, message.image)?;
+        Ok(Response::new(proto::OfferImageResponse {}))
     }
 }
 

@@ -72,7 +72,7 @@ fn own_topic(topic: &Topic, image: &MetadataImage) -> Option<TopicId> {
 }
 
 /// What the resource asks for; `None` if its name cannot be a topic's, which the API server refuses beforehand.
-fn desired(topic: &Topic) -> Option<DesiredTopic> {
+pub(crate) fn desired(topic: &Topic) -> Option<DesiredTopic> {
     let config: BTreeMap<String, String> = topic
         .spec
         .config
@@ -133,7 +133,7 @@ mod tests {
         let formatted = ClusterFormatted {
             cluster_id: "abcdefghijklmnopqrstuv".parse().unwrap(),
             lineage: model::Lineage(uuid::Uuid::from_u128(1)),
-            features: BTreeMap::from([(model::image::BARNABAS_VERSION.to_owned(), 1)]),
+            features: BTreeMap::from([(model::image::BARNABAS_VERSION.to_owned(), 2)]),
         };
         image.append(formatted.into()).unwrap();
         image

@@ -3,6 +3,7 @@
 use super::header::LENGTH;
 use super::{Attributes, BatchHeader, Compression, HEADER_LEN, NO_PRODUCER_ID, seal};
 use crate::codec::Put;
+use crate::compression::{self, Level};
 
 /// Builds one batch. What is not said is as an ordinary producer sends it: base offset 0, leader epoch -1, no producer id.
 #[derive(Debug, Clone)]
@@ -140,6 +141,16 @@ impl BatchBuilder {
         self.header.max_timestamp = timestamp;
         self.records = records.to_vec();
         self.with_attributes(compression as i16)
+    }
+
+    /// Compresses the records added so far; to be called once, after the last.
+    ///
+    /// # Errors
+    /// What the codec says of its own memory.
+    pub fn compress(mut self, compression: Compression, level: Level) -> std::io::Result<Self> {
+        let records = std::mem::take(&mut self.records);
+        compression::compress(compression, level, &records, &mut self.records)?;
+        Ok(self.with_attributes(compression as i16))
     }
 
     /// The bytes that the batch takes so far.

@@ -82,6 +82,21 @@ pub enum BatchError {
         /// What is wrong with it.
         what: &'static str,
     },
+    /// Compressed records that their codec cannot read.
+    #[error("the records cannot be decompressed")]
+    NotDecompressed,
+    /// Compressed records that hold more than anybody wants to see.
+    #[error("the records are more than {limit} bytes when decompressed")]
+    TooMuchDecompressed {
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// A batch that does not fit any more in the codec of its topic.
+    #[error("the record batch is more than {limit} bytes in the compression of its topic")]
+    TooLargeRecompressed {
+        /// The limit, in bytes.
+        limit: usize,
+    },
     /// Bytes after the last record.
     #[error("{left} bytes follow the last record of the batch")]
     TrailingBytes {
@@ -99,6 +114,10 @@ impl BatchError {
             }
             BatchError::UnknownCompression { .. } => ErrorCode::UnsupportedCompressionType,
             BatchError::LogAppendTime => ErrorCode::InvalidTimestamp,
+            // Producers split a batch that is too large.
+            BatchError::TooMuchDecompressed { .. } | BatchError::TooLargeRecompressed { .. } => {
+                ErrorCode::MessageTooLarge
+            }
             BatchError::UnsupportedMagic { .. }
             | BatchError::NotOneBatch
             | BatchError::BaseOffsetNotZero { .. }
@@ -106,6 +125,7 @@ impl BatchError {
             | BatchError::ControlBatch
             | BatchError::NoSequence { .. }
             | BatchError::MalformedRecord { .. }
+            | BatchError::NotDecompressed
             | BatchError::TrailingBytes { .. } => ErrorCode::InvalidRecord,
         }
     }

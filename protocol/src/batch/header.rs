@@ -14,10 +14,11 @@ pub(super) const LEADER_EPOCH: usize = 12;
 pub(super) const MAGIC: usize = 16;
 pub(super) const CRC: usize = 17;
 pub(super) const CRC_START: usize = 21;
+pub(super) const ATTRIBUTES: usize = 21;
 pub(super) const MAX_TIMESTAMP: usize = 35;
 
 /// The length field counts from here.
-const LENGTH_START: usize = 12;
+pub(super) const LENGTH_START: usize = 12;
 
 /// The header of a record batch. Its fields are as declared: only [`super::check_whole`] says that the batch is intact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,7 +108,7 @@ impl BatchHeader {
             batch_length,
             partition_leader_epoch: i32::from_be_bytes(at(header, LEADER_EPOCH)),
             crc: u32::from_be_bytes(at(header, CRC)),
-            attributes: Attributes(i16::from_be_bytes(at(header, 21))),
+            attributes: Attributes(i16::from_be_bytes(at(header, ATTRIBUTES))),
             last_offset_delta: i32::from_be_bytes(at(header, 23)),
             base_timestamp: i64::from_be_bytes(at(header, 27)),
             max_timestamp: i64::from_be_bytes(at(header, MAX_TIMESTAMP)),
@@ -190,6 +191,18 @@ impl Attributes {
         } else {
             TimestampType::LogAppendTime
         }
+    }
+
+    /// The same with another codec.
+    #[must_use]
+    pub const fn with_compression(self, compression: Compression) -> Self {
+        Self(self.0 & !0x07 | compression as i16)
+    }
+
+    /// The same with the broker's timestamps.
+    #[must_use]
+    pub const fn with_log_append_time(self) -> Self {
+        Self(self.0 | 0x08)
     }
 
     /// True if the batch belongs to a transaction.

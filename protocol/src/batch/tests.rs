@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::ErrorCode;
+use crate::compression::{self, Level};
 
 /// A batch as an ordinary idempotent producer sends it.
 fn batch() -> Vec<u8> {
@@ -438,6 +439,187 @@ proptest! {
         let _ = batches(&bytes).count();
         if let Ok(header) = BatchHeader::parse(&bytes) {
             let _ = (walk(&bytes, &header), header.last_offset(), header.last_sequence(), header.next_offset());
+        }
+    }
+}
+
+const CODECS: [Compression; 5] = [
+    Compression::None,
+    Compression::Gzip,
+    Compression::Snappy,
+    Compression::Lz4,
+    Compression::Zstd,
+];
+
+/// What is left of a record when its batch is gone.
+fn owned(record: &Record<'_>, base_timestamp: i64) -> Model {
+    Model {
+        timestamp: base_timestamp + record.timestamp_delta,
+        key: record.key.map(<[u8]>::to_vec),
+        value: record.value.map(<[u8]>::to_vec),
+        headers: record
+            .headers
+            .clone()
+            .map(|header| {
+                (
+                    String::from_utf8(header.key.to_vec()).unwrap(),
+                    header.value.map(<[u8]>::to_vec),
+                )
+            })
+            .collect(),
+    }
+}
+
+fn streamed(batch: &[u8], limit: usize) -> Result<Vec<Model>, BatchError> {
+    let mut stream = RecordStream::new(batch, limit)?;
+    let base_timestamp = stream.header().base_timestamp;
+    let mut found = Vec::new();
+    while let Some(record) = stream.next_record()? {
+        found.push(owned(&record, base_timestamp));
+    }
+    assert!(matches!(stream.next_record(), Ok(None)));
+    Ok(found)
+}
+
+fn in_codec(models: &[Model], codec: Compression) -> Vec<u8> {
+    let mut builder = BatchBuilder::new();
+    for model in models {
+        let headers: Vec<_> = model
+            .headers
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_deref()))
+            .collect();
+        builder.push(model.timestamp, model.key.as_deref(), model.value.as_deref(), &headers);
+    }
+    builder.compress(codec, Level::Default).unwrap().build()
+}
+
+/// The header of `batch` with another count, and the checksum made anew.
+fn with_count(batch: &[u8], count: i32) -> Vec<u8> {
+    let mut batch = batch.to_vec();
+    batch[57..61].copy_from_slice(&count.to_be_bytes());
+    batch[23..27].copy_from_slice(&(count - 1).to_be_bytes());
+    seal(&mut batch);
+    batch
+}
+
+#[test]
+fn a_record_larger_than_the_window_is_streamed_and_walked() {
+    let big = |byte: u8, len: usize| Some(vec![byte; len]);
+    let models = [
+        Model {
+            timestamp: 5,
+            key: None,
+            value: big(1, 10),
+            headers: Vec::new(),
+        },
+        Model {
+            timestamp: 9,
+            key: big(2, 70_000),
+            value: big(3, 3_000_000),
+            headers: vec![("h".to_owned(), big(4, 200_000)), ("n".to_owned(), None)],
+        },
+        Model {
+            timestamp: 7,
+            key: big(5, 1),
+            value: None,
+            headers: Vec::new(),
+        },
+    ];
+    for codec in CODECS {
+        let batch = in_codec(&models, codec);
+        assert_eq!(streamed(&batch, 4 << 20).unwrap(), models, "{codec:?}");
+        let header = check_whole(&batch).unwrap();
+        let walked = walk_compressed(&batch, &header, 4 << 20).unwrap();
+        assert_eq!(
+            (
+                walked.min_timestamp,
+                walked.max_timestamp,
+                walked.offset_delta_of_max_timestamp
+            ),
+            (5, 9, 1)
+        );
+        assert_eq!(walked.first_without_key, Some(0));
+        let too_small = walk_compressed(&batch, &header, 2 << 20);
+        assert_eq!(
+            too_small,
+            Err(BatchError::TooMuchDecompressed { limit: 2 << 20 }),
+            "{codec:?}"
+        );
+    }
+}
+
+#[test]
+fn a_count_that_is_not_that_of_the_compressed_records_is_refused() {
+    let models: Vec<Model> = (0..40)
+        .map(|n| Model {
+            timestamp: n,
+            key: None,
+            value: Some(vec![7; 5]),
+            headers: Vec::new(),
+        })
+        .collect();
+    for codec in CODECS {
+        let batch = in_codec(&models, codec);
+        for count in [1, 39, 41, i32::MAX] {
+            let lie = with_count(&batch, count);
+            let header = check_whole(&lie).unwrap();
+            let walked = walk_compressed(&lie, &header, 1 << 20);
+            let expected = if count < 40 {
+                matches!(walked, Err(BatchError::TrailingBytes { .. }))
+            } else {
+                matches!(walked, Err(BatchError::MalformedRecord { index: 40, .. }))
+            };
+            assert!(expected, "{codec:?} {count}: {walked:?}");
+            assert!(streamed(&lie, 1 << 20).is_err());
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_stream_gives_the_records_whatever_the_codec(
+        models in prop::collection::vec(model(), 1..20),
+        codec in 0_usize..5,
+    ) {
+        let batch = in_codec(&models, CODECS[codec]);
+        prop_assert_eq!(&streamed(&batch, 1 << 20).unwrap(), &models);
+        let header = check_whole(&batch).unwrap();
+        let walked = walk_compressed(&batch, &header, 1 << 20).unwrap();
+        let plain = in_codec(&models, Compression::None);
+        prop_assert_eq!(walked, walk(&plain, &check_whole(&plain).unwrap()).unwrap());
+    }
+
+    #[test]
+    fn hostile_bytes_in_any_codec_are_refused_and_no_more(
+        mut records in prop::collection::vec(any::<u8>(), 0..200),
+        count in 1..50_i32,
+        codec in 0_usize..5,
+        compress_them in any::<bool>(),
+    ) {
+        let codec = CODECS[codec];
+        if compress_them {
+            let plain = std::mem::take(&mut records);
+            compression::compress(codec, Level::Default, &plain, &mut records).unwrap();
+        }
+        let batch = BatchBuilder::new().compressed(codec, &records, count, 5).build();
+        let header = check_whole(&batch).unwrap();
+        let walked = walk_compressed(&batch, &header, 4096);
+        prop_assert_eq!(walked.is_ok(), streamed_in_order(&batch));
+    }
+}
+
+/// Whether the records can be read, and their offset deltas count up.
+fn streamed_in_order(batch: &[u8]) -> bool {
+    let Ok(mut stream) = RecordStream::new(batch, 4096) else {
+        return false;
+    };
+    let mut index = 0;
+    loop {
+        match stream.next_record() {
+            Ok(Some(record)) if record.offset_delta == index => index += 1,
+            Ok(None) => return true,
+            _ => return false,
         }
     }
 }

@@ -18,7 +18,7 @@ pub struct Produced {
 pub struct Walked {
     /// The latest timestamp of a record.
     pub max_timestamp: i64,
-    /// The earliest timestamp of a record; -1 if one of them has none.
+    /// The earliest timestamp of the records that have one; `i64::MAX` if none has.
     pub min_timestamp: i64,
     /// The offset delta of the first record with it.
     pub offset_delta_of_max_timestamp: i32,
@@ -126,29 +126,14 @@ pub fn walk(batch: &[u8], header: &BatchHeader) -> Result<Walked, BatchError> {
             what: "the batch has no room for it",
         });
     }
-    let mut walked = Walked {
-        max_timestamp: i64::MIN,
-        min_timestamp: i64::MAX,
-        offset_delta_of_max_timestamp: 0,
-        first_without_key: None,
-    };
+    let mut walked = Walked::NOTHING;
     for index in 0..header.records_count {
         let record = record(&mut r).map_err(|what| BatchError::MalformedRecord { index, what })?;
-        if record.offset_delta != index {
-            return Err(BatchError::MalformedRecord {
-                index,
-                what: "its offset delta is not its position",
-            });
-        }
-        let timestamp = header.base_timestamp.wrapping_add(record.timestamp_delta);
-        if timestamp > walked.max_timestamp {
-            walked.max_timestamp = timestamp;
-            walked.offset_delta_of_max_timestamp = index;
-        }
-        walked.min_timestamp = walked.min_timestamp.min(timestamp);
-        if record.key.is_none() && walked.first_without_key.is_none() {
-            walked.first_without_key = Some(index);
-        }
+        walked.see(
+            header,
+            index,
+            (record.timestamp_delta, record.offset_delta, record.key.is_some()),
+        )?;
     }
     match r.remaining() {
         0 => Ok(walked),

@@ -126,3 +126,38 @@ fn the_replica_is_found_where_its_version_puts_it() {
     assert_eq!(request.replica(15), (4, 5));
     assert_eq!(FetchRequest::default().replica(18), (CONSUMER, -1));
 }
+
+#[test]
+fn a_follower_reads_what_the_twin_says_and_copies_no_records() {
+    for version in 13..=18 {
+        for corner in [Corner::Full, Corner::Null, Corner::Empty] {
+            let response = filled(corner, version);
+            let mut frame = Vec::new();
+            crate::header::put_response_header(&mut frame, ApiKey::Fetch.api(), version, 7);
+            response.encode(&mut frame, version).unwrap();
+            let (correlation_id, answer) = FetchAnswer::decode(&frame, version).unwrap();
+            assert_eq!(correlation_id, 7);
+            assert_eq!(answer.error_code.code(), response.error_code);
+            assert_eq!(answer.session_id, response.session_id);
+            let mut read = answer.partitions.iter();
+            for topic in &response.responses {
+                for said in &topic.partitions {
+                    let found = read.next().unwrap();
+                    assert_eq!((found.topic_id, found.index), (topic.topic_id, said.partition_index));
+                    assert_eq!(found.error_code.code(), said.error_code);
+                    assert_eq!(found.high_watermark, said.high_watermark);
+                    assert_eq!(found.log_start_offset, said.log_start_offset);
+                    let diverging = found
+                        .diverging_epoch
+                        .map_or((-1, -1), |end| (end.epoch, end.end_offset));
+                    assert_eq!(diverging, (said.diverging_epoch.epoch, said.diverging_epoch.end_offset));
+                    assert_eq!(found.records, said.records.as_deref().unwrap_or_default());
+                }
+            }
+            assert_eq!(read.next(), None);
+            for cut in 0..frame.len() {
+                assert!(FetchAnswer::decode(&frame[..cut], version).is_err(), "{cut} bytes");
+            }
+        }
+    }
+}

@@ -1,17 +1,17 @@
-//! Messages with a value in every field, for tests.
+//! Messages with a value in every field: for tests, and (feature `samples`) as what fuzzing starts from.
 
 use bytes::Bytes;
 use uuid::Uuid;
 
 /// Implemented by the generator for every struct.
-pub(crate) trait Filled {
+pub trait Filled {
     /// A value in which every field that `version` carries differs from its default, as far as `fill` asks for it.
     fn filled(fill: &mut Fill, version: i16) -> Self;
 }
 
 /// Which corner of the value space to fill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Corner {
+pub enum Corner {
     /// Every field set, arrays of two.
     Full,
     /// Null wherever the version allows it, arrays of one.
@@ -22,42 +22,50 @@ pub(crate) enum Corner {
 
 /// A source of values, no two alike as far as their type allows.
 #[derive(Debug)]
-pub(crate) struct Fill {
+pub struct Fill {
     corner: Corner,
     count: i64,
 }
 
 impl Fill {
-    pub(crate) fn new(corner: Corner) -> Self {
+    /// A source of values for this corner.
+    pub fn new(corner: Corner) -> Self {
         Self { corner, count: 100 }
     }
 
-    pub(crate) fn null(&self) -> bool {
+    /// Whether what may be null is null.
+    pub fn null(&self) -> bool {
         self.corner == Corner::Null
     }
 
-    pub(crate) fn i8(&mut self) -> i8 {
+    /// A byte that is no default.
+    pub fn i8(&mut self) -> i8 {
         // 2 to 101: no default is among them.
         (self.next() % 100 + 2) as i8
     }
 
-    pub(crate) fn i16(&mut self) -> i16 {
+    /// The next number.
+    pub fn i16(&mut self) -> i16 {
         self.next() as i16
     }
 
-    pub(crate) fn i32(&mut self) -> i32 {
+    /// The next number, of four bytes.
+    pub fn i32(&mut self) -> i32 {
         self.next() as i32 + 0x0100_0000
     }
 
-    pub(crate) fn i64(&mut self) -> i64 {
+    /// The next number, of eight bytes.
+    pub fn i64(&mut self) -> i64 {
         self.next() + 0x0100_0000_0000_0000
     }
 
-    pub(crate) fn uuid(&mut self) -> Uuid {
+    /// The next id.
+    pub fn uuid(&mut self) -> Uuid {
         Uuid::from_u128(u128::from(self.next().unsigned_abs()) << 64 | 0x77)
     }
 
-    pub(crate) fn string(&mut self) -> String {
+    /// The next text, not all of it ASCII.
+    pub fn string(&mut self) -> String {
         if self.corner == Corner::Empty {
             String::new()
         } else {
@@ -65,11 +73,13 @@ impl Fill {
         }
     }
 
-    pub(crate) fn bytes(&mut self) -> Bytes {
+    /// The next bytes.
+    pub fn bytes(&mut self) -> Bytes {
         Bytes::from(self.string())
     }
 
-    pub(crate) fn array<T>(&mut self, mut element: impl FnMut(&mut Self) -> T) -> Vec<T> {
+    /// A list as long as the corner asks.
+    pub fn array<T>(&mut self, mut element: impl FnMut(&mut Self) -> T) -> Vec<T> {
         let len = match self.corner {
             Corner::Full => 2,
             Corner::Null => 1,

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 use super::filled::{Corner, Fill, Filled};
 use super::*;
-use crate::api::{TABLE, VersionRange};
+use crate::api::{ApiKey, TABLE, VersionRange};
 use crate::codec::unknown_tags;
 use crate::{DecodeError, EncodeError, Message, Reader, Request};
 
@@ -22,8 +22,13 @@ fn every_api_and_version_agrees_with_the_oracle() {
     macro_rules! compare {
         ($name:ident, $module:ident, $request:ident, $response:ident) => {
             for version in $module::$request::VERSIONS.iter() {
-                compare::<$module::$request, oracle::$request>(version);
-                compare::<$module::$response, oracle::$response>(version);
+                if NEWER_THAN_THE_ORACLE.contains(&($module::$request::KEY, version)) {
+                    comes_back::<$module::$request>(version);
+                    comes_back::<$module::$response>(version);
+                } else {
+                    compare::<$module::$request, oracle::$request>(version);
+                    compare::<$module::$response, oracle::$response>(version);
+                }
                 covered.insert(($module::$request::KEY, version));
             }
         };
@@ -43,6 +48,24 @@ fn every_api_and_version_agrees_with_the_oracle() {
         .flat_map(|api| api.accepted.iter().map(|version| (api.key, version)))
         .collect();
     assert_eq!(covered, table);
+}
+
+/// Those of Kafka 4.2 and 4.3: the differential test holds them against Kafka itself.
+const NEWER_THAN_THE_ORACLE: [(ApiKey, i16); 4] = [
+    (ApiKey::ListOffsets, 11),
+    (ApiKey::OffsetCommit, 10),
+    (ApiKey::OffsetFetch, 10),
+    (ApiKey::DescribeLogDirs, 5),
+];
+
+/// What we write is what we read.
+fn comes_back<M: Message + Filled + Debug + PartialEq>(version: i16) {
+    for corner in CORNERS {
+        let ours = M::filled(&mut Fill::new(corner), version);
+        assert_eq!(decode::<M>(&encode(&ours, version), version).as_ref(), Ok(&ours));
+        let bytes = unknown_tags::with(|| encode(&ours, version));
+        assert_eq!(decode::<M>(&bytes, version).as_ref(), Ok(&ours), "unknown tags");
+    }
 }
 
 /// Our bytes are the oracle's bytes, our values are the oracle's values, field by field and name by name.
@@ -122,7 +145,9 @@ fn fields(debug: &str) -> String {
         "enable_2_pc:false",
         "ongoing_txn_producer_id:-1",
         "ongoing_txn_producer_epoch:-1",
-        // OffsetCommit 10 and OffsetFetch 10; elsewhere it is compared in the versions that fill it.
+        // DescribeLogDirs 5.
+        "is_cordoned:false",
+        // Of a topic that has another name in the version.
         "topic_id:00000000-0000-0000-0000-000000000000",
     ] {
         text = text
@@ -262,7 +287,7 @@ fn cut<M: Message + Filled + Debug>(versions: VersionRange) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 4))]
 
     #[test]
     fn random_bytes_never_panic_in_any_decoder(bytes in prop::collection::vec(any::<u8>(), 0..512)) {

@@ -1,6 +1,10 @@
 //! Histories of groups, told as clients see them.
 
+mod consumer;
+mod consumer_histories;
+mod consumers;
 mod histories;
 mod members;
+mod migrations;
 mod offsets;
 mod world;

@@ -1,4 +1,7 @@
+use model::TopicId;
+
 use super::*;
+use crate::member::Protocol;
 
 fn offset() -> GroupRecord {
     GroupRecord::Offset {
@@ -11,6 +14,7 @@ fn offset() -> GroupRecord {
             metadata: "note".to_owned(),
             commit_timestamp_ms: 1_700_000_000_000,
             expire_timestamp_ms: None,
+            topic_id: None,
         }),
     }
 }
@@ -151,7 +155,7 @@ fn an_empty_generation_has_neither_protocol_nor_leader() {
 
 #[test]
 fn records_and_tombstones_come_back_as_they_were() {
-    for record in [offset(), group()] {
+    for record in [offset(), group()].into_iter().chain(consumer_records()) {
         let (key, value) = record.encode().unwrap();
         assert_eq!(GroupRecord::decode(&key, value.as_deref()), Ok(Some(record)));
     }
@@ -184,7 +188,7 @@ fn offsets_of_every_version_are_read() {
             &[2],
             b"n",
             TIMESTAMP,
-            &[1, 0, 2, 8, 8],
+            &[1, 9, 2, 8, 8],
         ]),
     ];
     for value in versions {
@@ -201,10 +205,44 @@ fn offsets_of_every_version_are_read() {
                 leader_epoch: -1,
                 metadata: "n".to_owned(),
                 commit_timestamp_ms: 1_700_000_000_000,
-                expire_timestamp_ms: None
+                expire_timestamp_ms: None,
+                topic_id: None,
             }
         );
     }
+}
+
+#[test]
+fn an_offset_of_a_known_topic_is_written_in_the_version_that_carries_its_id() {
+    let GroupRecord::Offset {
+        group,
+        topic,
+        partition,
+        offset: Some(offset),
+    } = offset()
+    else {
+        panic!("an offset")
+    };
+    let topic_id = Some(TopicId(uuid::Uuid::from_u128(0x0102_0304)));
+    let record = GroupRecord::Offset {
+        group,
+        topic,
+        partition,
+        offset: Some(CommittedOffset { topic_id, ..offset }),
+    };
+    let (key, value) = record.encode().unwrap();
+    let value = value.unwrap();
+    let expected = golden(&[
+        &[0, 4],
+        &[0, 0, 0, 0, 1, 2, 3, 4],
+        &[0, 0, 0, 5],
+        &[5, b'n', b'o', b't', b'e'],
+        &1_700_000_000_000_i64.to_be_bytes(),
+        // One tagged field, number 0, of 16 bytes.
+        &[1, 0, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4],
+    ]);
+    assert_eq!(value, expected);
+    assert_eq!(GroupRecord::decode(&key, Some(&value)), Ok(Some(record)));
 }
 
 #[test]
@@ -243,8 +281,9 @@ fn generations_of_old_versions_take_their_session_timeout_for_the_rebalance() {
 
 #[test]
 fn other_kinds_of_keys_are_left_alone_and_newer_values_are_refused_by_name() {
-    // ConsumerGroupMetadataKey of KIP-848.
-    assert_eq!(GroupRecord::decode(&[0, 3, 0, 1, b'g'], Some(&[0, 0])), Ok(None));
+    // ConsumerGroupPartitionMetadataKey, which Kafka has given up, and a key of share groups.
+    assert_eq!(GroupRecord::decode(&[0, 4, 0, 1, b'g'], Some(&[0, 0])), Ok(None));
+    assert_eq!(GroupRecord::decode(&[0, 11, 0, 1, b'g'], Some(&[0, 0])), Ok(None));
     let newer = GroupRecord::decode(&group_key_2(), Some(&[0, 9])).unwrap_err();
     assert_eq!(
         newer.to_string(),
@@ -264,4 +303,140 @@ fn damage_is_an_error_wherever_the_bytes_end() {
             assert!(GroupRecord::decode(&key[..end], Some(&value)).is_err(), "{end}");
         }
     }
+}
+
+fn topic() -> TopicId {
+    TopicId(uuid::Uuid::from_u128(0x0102))
+}
+
+fn partitions(indexes: &[i32]) -> Partitions {
+    indexes.iter().map(|index| (topic(), *index)).collect()
+}
+
+fn member(classic: Option<ClassicMemberMetadata>) -> ConsumerRecord {
+    ConsumerRecord::Member(
+        MemberId::from("m"),
+        Some(ConsumerMemberMetadata {
+            instance_id: Some(InstanceId::from("i")),
+            rack_id: None,
+            client_id: "c".to_owned(),
+            client_host: "/h".to_owned(),
+            subscribed_topics: ["mail".to_owned()].into(),
+            subscribed_regex: Some("p.*".to_owned()),
+            rebalance_timeout_ms: 7,
+            server_assignor: Some("range".to_owned()),
+            classic,
+        }),
+    )
+}
+
+fn classic() -> ClassicMemberMetadata {
+    ClassicMemberMetadata {
+        session_timeout_ms: 9,
+        protocols: vec![Protocol {
+            name: "r".to_owned(),
+            metadata: Bytes::from_static(&[5]),
+        }],
+    }
+}
+
+fn consumer_records() -> Vec<GroupRecord> {
+    let current = CurrentAssignment {
+        epoch: Epoch(4),
+        previous_epoch: Epoch(3),
+        state: MemberState::UnrevokedPartitions,
+        assigned: partitions(&[1, 2]),
+        revoking: partitions(&[3]),
+    };
+    let resolved = ResolvedRegex {
+        topics: ["pa".to_owned(), "pb".to_owned()].into(),
+        version: 5,
+        timestamp_ms: 6,
+    };
+    [
+        ConsumerRecord::Group(Some(ConsumerGroupEpoch {
+            epoch: Epoch(3),
+            metadata_hash: -2,
+        })),
+        member(None),
+        member(Some(classic())),
+        member(Some(ClassicMemberMetadata::default())),
+        ConsumerRecord::TargetEpoch(Some(Epoch(3))),
+        ConsumerRecord::Target(MemberId::from("m"), Some(partitions(&[1, 3]))),
+        ConsumerRecord::Current(MemberId::from("m"), Some(current)),
+        ConsumerRecord::Regex("p.*".to_owned(), Some(resolved)),
+    ]
+    .into_iter()
+    .map(|record| GroupRecord::Consumer {
+        group: GroupId::from("g1"),
+        record,
+    })
+    .collect()
+}
+
+#[test]
+fn every_record_of_a_consumer_group_is_read_as_it_was_written() {
+    for record in consumer_records() {
+        let (key, value) = record.encode().unwrap();
+        assert_eq!(GroupRecord::decode(&key, value.as_deref()), Ok(Some(record)));
+    }
+}
+
+#[test]
+fn tombstones_of_a_consumer_group_are_read_as_such() {
+    for record in consumer_records() {
+        let (key, _) = record.encode().unwrap();
+        let Ok(Some(GroupRecord::Consumer { record, .. })) = GroupRecord::decode(&key, None) else {
+            panic!("not read: {record:?}");
+        };
+        assert!(record.is_tombstone());
+    }
+}
+
+/// Bytes that `kafka-dump-log --offsets-decoder` of Kafka 4.3 reads as these records.
+#[test]
+fn the_records_of_a_consumer_group_are_kafkas() {
+    let encoded = |record| {
+        let group = GroupId::from("g1");
+        let (key, value) = GroupRecord::Consumer { group, record }.encode().unwrap();
+        (key, value.unwrap())
+    };
+    let (key, value) = encoded(ConsumerRecord::Group(Some(ConsumerGroupEpoch {
+        epoch: Epoch(3),
+        metadata_hash: 1,
+    })));
+    assert_eq!(key, golden(&[&[0, 3], &[0, 2], b"g1"]));
+    assert_eq!(
+        value,
+        golden(&[&[0, 0], &[0, 0, 0, 3], &[1, 0, 8], &[0, 0, 0, 0, 0, 0, 0, 1]])
+    );
+
+    let said: &[&[u8]] = &[
+        &[0, 0],
+        &[2, b'i'],
+        &[0],
+        &[2, b'c'],
+        &[3, b'/', b'h'],
+        &[2, 5],
+        b"mail",
+        &[4],
+        b"p.*",
+        &[0, 0, 0, 7],
+        &[6],
+        b"range",
+    ];
+    // No classic member must be said; the empty one is what Kafka takes for granted.
+    let (key, value) = encoded(member(None));
+    assert_eq!(key, golden(&[&[0, 5], &[0, 2], b"g1", &[0, 1], b"m"]));
+    assert_eq!(value, golden(&[&golden(said), &[1, 0, 1, 0]]));
+    let (_, value) = encoded(member(Some(ClassicMemberMetadata::default())));
+    assert_eq!(value, golden(&[&golden(said), &[0]]));
+    let (_, value) = encoded(member(Some(classic())));
+    let speaks: &[u8] = &[1, 0, 0, 0, 9, 2, 2, b'r', 2, 5, 0, 0];
+    assert_eq!(value, golden(&[&golden(said), &[1, 0, 12], speaks]));
+
+    let (key, value) = encoded(ConsumerRecord::Target(MemberId::from("m"), Some(partitions(&[1]))));
+    assert_eq!(key, golden(&[&[0, 7], &[0, 2], b"g1", &[0, 1], b"m"]));
+    let of_topic: &[u8] = &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2];
+    assert_eq!(value, golden(&[&[0, 0, 2], of_topic, &[2, 0, 0, 0, 1], &[0, 0]]));
 }

@@ -42,6 +42,8 @@ pub(crate) struct Model {
     pub(crate) start: i64,
     /// Where the log may start instead, since a retention has not returned.
     pub(crate) starting_at: Option<i64>,
+    /// Where an emptying that has not returned lets the log begin anew.
+    pub(crate) restarting_at: Option<i64>,
     /// What retention took: nobody reads it again, but its producers are known.
     taken: Vec<ModelBatch>,
 }
@@ -58,6 +60,53 @@ impl Model {
         let kept = self.batches.partition_point(|batch| batch.header.base_offset < start);
         self.taken.extend(self.batches.drain(..kept));
         self.flushed = self.flushed.max(start);
+    }
+
+    /// The log is empty and starts at `offset`.
+    pub(crate) fn start_over(&mut self, offset: i64) {
+        *self = Self {
+            start: offset,
+            flushed: offset,
+            ..Self::default()
+        };
+    }
+
+    /// Takes over what a crash in the middle of an emptying left: nothing, at the old beginning or the new, or what was
+    /// there from its beginning on. Producers of what was taken before may
+    /// be known or not.
+    pub(crate) fn adopt_restart(
+        &mut self,
+        to: i64,
+        start: i64,
+        survived: Vec<ModelBatch>,
+        knows_taken: bool,
+    ) -> Result<(), String> {
+        let taken = std::mem::take(&mut self.taken);
+        let there = taken.iter().chain(&self.batches);
+        let fits = there
+            .skip_while(|batch| batch.header.base_offset < start)
+            .zip(&survived)
+            .all(|(expected, found)| expected == found);
+        let begun = start <= self.start && fits && survived.len() <= taken.len() + self.batches.len();
+        // What was to be appended behind an emptying may have come in.
+        let sent = std::mem::take(&mut self.in_flight);
+        if !(begun || (start == to && sent.starts_with(&survived))) {
+            return Err(format!(
+                "emptied from {}..{} to {to}, found {} batches from {start} on",
+                self.start,
+                self.end(),
+                survived.len()
+            ));
+        }
+        self.start_over(start);
+        self.batches = survived;
+        if knows_taken {
+            self.taken = taken
+                .into_iter()
+                .filter(|batch| batch.header.base_offset < start)
+                .collect();
+        }
+        Ok(())
     }
 
     /// Adopts what survived a crash.

@@ -2,9 +2,11 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+
+use rustix::io::{Errno, ReadWriteFlags};
 
 use super::{Dir, DirFile, Open};
 
@@ -110,6 +112,15 @@ impl DirFile for File {
 
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
         FileExt::read_at(self, buffer, position)
+    }
+
+    fn read_cached_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        let slices = &mut [IoSliceMut::new(buffer)];
+        match rustix::io::preadv2(self, slices, position, ReadWriteFlags::NOWAIT) {
+            // A file system that cannot tell.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => FileExt::read_at(self, buffer, position),
+            read => Ok(read?),
+        }
     }
 
     fn write_at(&self, slices: &[IoSlice<'_>], position: u64) -> io::Result<usize> {

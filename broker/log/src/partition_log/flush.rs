@@ -19,8 +19,36 @@ pub struct FlushWork<D: Dir> {
     dir: D,
     sync_names: bool,
     epochs: Option<Vec<u8>>,
-    epochs_written: Arc<Mutex<u64>>,
+    epochs_written: EpochsWritten,
     covers: Covers,
+}
+
+/// Which of the log's changes the leader epochs' file knows. Held while the file is written, which happens without the log.
+#[derive(Debug, Clone, Default)]
+pub(super) struct EpochsWritten(Arc<Mutex<u64>>);
+
+impl EpochsWritten {
+    /// Writes the file, unless it knows as much, or the log is gone.
+    pub(super) fn write<D: Dir>(&self, dir: &D, content: &[u8], changes: u64) -> Result<(), LogError> {
+        // Flushes may overlap; what an older one knows must not replace what a newer one wrote.
+        let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if *written < changes {
+            text_file::replace(dir, leader_epochs::FILE_NAME, content)?;
+            *written = changes;
+        }
+        Ok(())
+    }
+
+    /// The log is gone: a flush that still runs must not write into a directory that is another partition's by then.
+    fn end(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = u64::MAX;
+    }
+}
+
+impl<D: Dir> Drop for PartitionLog<D> {
+    fn drop(&mut self) {
+        self.epochs_written.end();
+    }
 }
 
 /// What is durable when the syncs are done.
@@ -75,14 +103,10 @@ impl<D: Dir> FlushWork<D> {
                 .sync()
                 .map_err(|error| LogError::offline("syncing a partition directory", error))?;
         }
-        let Some(content) = &self.epochs else { return Ok(()) };
-        // Flushes may overlap; what an older one knows must not replace what a newer one wrote.
-        let mut written = self.epochs_written.lock().unwrap_or_else(PoisonError::into_inner);
-        if *written < self.covers.changes {
-            text_file::replace(&self.dir, leader_epochs::FILE_NAME, content)?;
-            *written = self.covers.changes;
+        match &self.epochs {
+            Some(content) => self.epochs_written.write(&self.dir, content, self.covers.changes),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -155,7 +179,7 @@ impl<D: Dir> PartitionLog<D> {
             dir: self.dir.clone(),
             sync_names: self.unsaved.names.is_some(),
             epochs: self.unsaved.epochs.map(|_| self.epochs.format()),
-            epochs_written: Arc::clone(&self.epochs_written),
+            epochs_written: self.epochs_written.clone(),
             covers: Covers {
                 target,
                 active_base,

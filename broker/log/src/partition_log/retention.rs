@@ -131,7 +131,7 @@ impl<D: Dir> PartitionLog<D> {
             if self.epochs.truncate_from_start(start) {
                 self.unsaved.epochs_changed();
             }
-            let result = self.set_aside(count, start, &mut removed.names);
+            let result = self.set_aside(count, &mut removed.names);
             result.map_err(|error| self.fail(error))?;
         }
         let active_base = self.segments.last().map_or(0, Segment::base_offset);
@@ -139,7 +139,7 @@ impl<D: Dir> PartitionLog<D> {
         Ok((removed, work))
     }
 
-    fn set_aside(&mut self, count: usize, start: i64, names: &mut Vec<String>) -> Result<(), LogError> {
+    fn set_aside(&mut self, count: usize, names: &mut Vec<String>) -> Result<(), LogError> {
         for segment in self.segments.drain(..count) {
             for name in segment.file_names() {
                 let deleted = format!("{name}.{DELETED}");
@@ -151,11 +151,13 @@ impl<D: Dir> PartitionLog<D> {
                 }
             }
         }
+        // The log may start in the middle of a segment: what was known of producers where that begins is still needed.
+        let first = self.segments.first().map_or(0, Segment::base_offset);
         remove_snapshots(
             &self.dir,
-            self.snapshots.iter().copied().filter(|offset| *offset < start),
+            self.snapshots.iter().copied().filter(|offset| *offset < first),
         )?;
-        self.snapshots.retain(|offset| *offset >= start);
+        self.snapshots.retain(|offset| *offset >= first);
         Ok(())
     }
 
@@ -202,7 +204,7 @@ impl<D: Dir> PartitionLog<D> {
 
     /// Makes sure that the producers at `begin` are in a snapshot there, which the next flush syncs: the batches that
     /// tell of them go, and a life before this one may have left none, or one that never reached the disk.
-    fn keep_producers(&mut self, count: usize, begin: i64) -> Result<(), LogError> {
+    pub(super) fn keep_producers(&mut self, count: usize, begin: i64) -> Result<(), LogError> {
         const DOING: &str = "writing a producer snapshot";
         let name = snapshot_file_name(begin);
         let content =
@@ -233,7 +235,7 @@ impl<D: Dir> PartitionLog<D> {
 
     /// Whether the log loses nothing if everything below `begin` goes: the segment that begins there has its name on
     /// the disk and the producers beside it, and nothing below is waiting for a sync.
-    fn may_begin_at(&self, begin: i64) -> bool {
+    pub(super) fn may_begin_at(&self, begin: i64) -> bool {
         let there = self
             .segments
             .binary_search_by_key(&begin, Segment::base_offset)

@@ -3,7 +3,7 @@
 use model::{LeaderEpoch, PartitionIndex, TopicId, TopicName};
 use proptest::prelude::*;
 use protocol::ErrorCode;
-use protocol::batch::{BatchBuilder, BatchHeader, Compression, batches, patch_max_timestamp};
+use protocol::batch::{BatchBuilder, BatchHeader, batches, patch_max_timestamp};
 use uuid::Uuid;
 
 use super::{OpenState, PartitionLog};
@@ -12,6 +12,9 @@ use crate::dir::sim::{Fault, SimDir};
 use crate::dir::{Dir, DirFile, Open, read_file, write_all_at};
 use crate::{AppendError, AppendInfo, DataDir, LogConfig, LogError, RecoveryReport, TopicPartition};
 
+mod delete_records;
+mod follow;
+mod intake;
 mod retention;
 
 impl<D: Dir> PartitionLog<D> {
@@ -233,58 +236,6 @@ fn a_wrong_largest_timestamp_is_corrected_for_the_time_index() {
     assert_eq!(BatchHeader::parse(&log.content()).unwrap().max_timestamp, 501);
     let found = log.offset_for_timestamp(501).unwrap().unwrap();
     assert_eq!((found.timestamp, found.offset), (501, 1));
-}
-
-#[test]
-fn records_from_too_far_in_the_past_or_the_future_are_refused() {
-    let config = LogConfig {
-        timestamp_before_max_ms: 100,
-        timestamp_after_max_ms: 10,
-        ..LogConfig::default()
-    };
-    let mut log = open_with(&SimDir::new(), config, OpenState::default()).unwrap().0;
-    let compressed = |timestamp| {
-        BatchBuilder::new()
-            .compressed(Compression::Zstd, &[1; 30], 4, timestamp)
-            .build()
-    };
-    let mut code = |mut sent: Vec<u8>| {
-        let mut outcomes = Vec::new();
-        log.append_as_leader(&mut [&mut sent], LeaderEpoch(1), 1000, &mut outcomes);
-        outcomes.remove(0).err().map(|error| error.code())
-    };
-    assert_eq!(code(batch(1, 1010)), None);
-    assert_eq!(
-        code(batch(2, 1010)),
-        Some(ErrorCode::InvalidTimestamp),
-        "the second is late"
-    );
-    assert_eq!(code(batch(1, 900)), None);
-    assert_eq!(
-        code(batch(2, 899)),
-        Some(ErrorCode::InvalidTimestamp),
-        "the first is early"
-    );
-    assert_eq!(code(batch(1, -1)), None, "no timestamp is none too early");
-    assert_eq!(code(compressed(1011)), Some(ErrorCode::InvalidTimestamp));
-    assert_eq!(code(compressed(1010)), None);
-    assert_eq!(log.log_end_offset(), 7);
-}
-
-#[test]
-fn compressed_batches_are_found_by_time_to_the_batch() {
-    let mut log = open(&SimDir::new());
-    log.append(&batch(1, 5)).unwrap();
-    log.append(
-        &BatchBuilder::new()
-            .compressed(Compression::Zstd, &[1; 30], 4, 900)
-            .build(),
-    )
-    .unwrap();
-    let found = log.offset_for_timestamp(6).unwrap().unwrap();
-    assert_eq!((found.timestamp, found.offset), (900, 1));
-    assert_eq!(log.max_timestamp_offset().unwrap(), Some(found));
-    assert_eq!(log.offset_for_timestamp(901).unwrap(), None);
 }
 
 #[test]
@@ -523,7 +474,7 @@ fn face(log: &PartitionLog<SimDir>) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(150))]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases * 3 / 5))]
 
     #[test]
     fn a_log_without_its_derived_files_or_with_damaged_ones_shows_the_same(
@@ -561,4 +512,17 @@ proptest! {
             Err(error) => prop_assert!(false, "{}: {}", name, error),
         }
     }
+}
+
+#[test]
+fn a_flush_that_outlives_its_log_writes_nothing_into_the_directory() {
+    let dir = SimDir::new();
+    let mut log = open(&dir);
+    log.append(&batch(2, 1)).unwrap();
+    let work = log.begin_flush().unwrap();
+    let directory = log.dir.clone();
+    drop(log);
+    let _ = work.run();
+    let left = read_file(&directory, crate::leader_epochs::FILE_NAME).unwrap();
+    assert!(left.is_none(), "the file of a partition that may be another's by now");
 }

@@ -1,5 +1,9 @@
-//! The `<20-digit offset>.snapshot` file, version 1, as Kafka's `ProducerStateManager` writes it: the last batch of
-//! each producer as of that offset.
+//! The `<20-digit offset>.snapshot` file, version 1, as Kafka's `ProducerStateManager` writes it: what each producer has
+//! written as of that offset.
+//!
+//! Kafka writes the last batch of a producer only. We write an entry for each batch that is remembered, the last one last:
+//! for Kafka's reader the last entry of a producer counts, and ours still knows after a restart that what is retried, of
+//! several batches in flight, was written before.
 //!
 //! Big-endian: version `i16`, CRC32C of all that follows `u32`, number of entries `i32`, then for each:
 //! producer id `i64`, epoch `i16`, last sequence `i32`, last offset `i64`, offset delta `i32`, timestamp `i64`,
@@ -16,28 +20,40 @@ const ENTRY_BYTES: usize = 8 + 2 + 4 + 8 + 4 + 8 + 4 + 8;
 
 /// The file's content.
 pub(crate) fn encode(state: &ProducerState) -> Vec<u8> {
-    let mut entries: Vec<_> = state.entries.iter().collect();
+    const NOTHING: [SequenceRange; 1] = [SequenceRange {
+        last_sequence: -1,
+        last_offset: -1,
+        offset_delta: 0,
+        timestamp: -1,
+    }];
+    let mut producers: Vec<_> = state.entries.iter().collect();
     // In a fixed order, so that equal states give equal files.
-    entries.sort_by_key(|(producer_id, _)| **producer_id);
-    let mut content = Vec::with_capacity(HEAD_BYTES + entries.len() * ENTRY_BYTES);
+    producers.sort_by_key(|(producer_id, _)| **producer_id);
+    let mut content = Vec::with_capacity(HEAD_BYTES + producers.len() * ENTRY_BYTES);
     content.extend_from_slice(&VERSION.to_be_bytes());
     content.extend_from_slice(&[0; 4]);
-    content.extend_from_slice(&(entries.len() as i32).to_be_bytes());
-    for (producer_id, entry) in entries {
-        let last = entry.batches().last().copied().unwrap_or(SequenceRange {
-            last_sequence: -1,
-            last_offset: -1,
-            offset_delta: 0,
-            timestamp: -1,
-        });
-        content.extend_from_slice(&producer_id.0.to_be_bytes());
-        content.extend_from_slice(&entry.epoch.to_be_bytes());
-        content.extend_from_slice(&last.last_sequence.to_be_bytes());
-        content.extend_from_slice(&last.last_offset.to_be_bytes());
-        content.extend_from_slice(&last.offset_delta.to_be_bytes());
-        content.extend_from_slice(&last.timestamp.to_be_bytes());
-        content.extend_from_slice(&entry.coordinator_epoch.to_be_bytes());
-        content.extend_from_slice(&entry.transaction_first_offset.to_be_bytes());
+    let mut entries = 0_i32;
+    content.extend_from_slice(&entries.to_be_bytes());
+    for (producer_id, entry) in producers {
+        let remembered = if entry.batches().is_empty() {
+            &NOTHING
+        } else {
+            entry.batches()
+        };
+        for batch in remembered {
+            entries += 1;
+            content.extend_from_slice(&producer_id.0.to_be_bytes());
+            content.extend_from_slice(&entry.epoch.to_be_bytes());
+            content.extend_from_slice(&batch.last_sequence.to_be_bytes());
+            content.extend_from_slice(&batch.last_offset.to_be_bytes());
+            content.extend_from_slice(&batch.offset_delta.to_be_bytes());
+            content.extend_from_slice(&batch.timestamp.to_be_bytes());
+            content.extend_from_slice(&entry.coordinator_epoch.to_be_bytes());
+            content.extend_from_slice(&entry.transaction_first_offset.to_be_bytes());
+        }
+    }
+    if let Some(count) = content.get_mut(6..HEAD_BYTES) {
+        count.copy_from_slice(&entries.to_be_bytes());
     }
     let crc = content.get(6..).map_or(0, crc32c::crc32c);
     if let Some(place) = content.get_mut(2..6) {
@@ -74,7 +90,9 @@ fn decode_entries(mut fields: Fields<'_>) -> Option<ProducerState> {
     let mut state = ProducerState::default();
     for _ in 0..count {
         let producer_id = ProducerId(i64::from_be_bytes(fields.take()?));
-        let mut entry = ProducerEntry::new(i16::from_be_bytes(fields.take()?));
+        let epoch = i16::from_be_bytes(fields.take()?);
+        let known = state.entries.remove(&producer_id).filter(|known| known.epoch == epoch);
+        let mut entry = known.unwrap_or_else(|| ProducerEntry::new(epoch));
         let last = SequenceRange {
             last_sequence: i32::from_be_bytes(fields.take()?),
             last_offset: i64::from_be_bytes(fields.take()?),
@@ -134,6 +152,24 @@ mod tests {
         expected[2..6].copy_from_slice(&crc.to_be_bytes());
         assert_eq!(encode(&state()), expected);
         assert_eq!(decode("s", &expected).unwrap(), Some(state()));
+    }
+
+    #[test]
+    fn every_batch_that_is_remembered_is_known_again() {
+        let mut state = state();
+        for base_sequence in [8, 11, 14, 17, 20, 23] {
+            let batch = ProducerBatch {
+                producer_id: ProducerId(4),
+                epoch: 2,
+                base_sequence,
+                offset_delta: 2,
+                max_timestamp: 1234,
+            };
+            state.replay(&batch, 100 + i64::from(base_sequence));
+        }
+        let read = decode("s", &encode(&state)).unwrap().unwrap();
+        assert_eq!(read, state);
+        assert_eq!(read.get(ProducerId(4)).unwrap().batches().len(), 5);
     }
 
     #[test]

@@ -1,84 +1,10 @@
 //! The assembly against the simplest model: frames cut anywhere are the same frames.
 
-use std::sync::Arc;
-
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use super::driver::{LIMIT, Reader, SCRATCH};
 use super::*;
-use crate::NetworkMetrics;
-
-const LIMIT: usize = 1 << 20;
-/// A small scratch, so that small inputs meet its end.
-const SCRATCH: usize = 16 << 10;
-
-/// Does what a connection does, with the network replaced by pieces of `wire`.
-struct Reader {
-    assembly: Assembly,
-    scratch: Vec<u8>,
-    budget: MemoryBudget,
-    metrics: Arc<NetworkMetrics>,
-    frames: Vec<Vec<u8>>,
-    /// After so many frames the handler asks for a pause, again and again.
-    pause_every: usize,
-}
-
-impl Reader {
-    fn new() -> Self {
-        let metrics = Arc::new(NetworkMetrics::new(Vec::new(), 1));
-        Self {
-            assembly: Assembly::default(),
-            scratch: vec![0; SCRATCH],
-            budget: MemoryBudget::new(64 << 20, Arc::clone(&metrics)),
-            metrics,
-            frames: Vec::new(),
-            pause_every: usize::MAX,
-        }
-    }
-
-    fn receive(&mut self, mut wire: &[u8]) -> Result<(), BadLength> {
-        let (pause_every, mut taken) = (self.pause_every, 0);
-        let frames = &mut self.frames;
-        let mut hand_over = |offered: &mut [Frame<'_>]| {
-            let mut handled = 0;
-            for frame in offered.iter() {
-                if taken >= pause_every {
-                    taken = 0;
-                    return Handed { handled, stop: true };
-                }
-                frames.push(frame.to_vec());
-                taken += 1;
-                handled += 1;
-            }
-            Handed { handled, stop: false }
-        };
-        let bounds = Bounds {
-            limit: LIMIT,
-            limit_of: &|_| LIMIT,
-            budget: &self.budget,
-        };
-        while !wire.is_empty() || self.assembly.stopped() {
-            if self.assembly.stopped() {
-                self.assembly.resume(bounds, &mut hand_over)?;
-            } else if let Some(large) = self.assembly.large() {
-                let Ok((buffer, room)) = large.room() else {
-                    panic!("the budget is ample")
-                };
-                let piece = wire.split_off(..room.min(wire.len())).unwrap();
-                buffer.extend_from_slice(piece);
-                self.assembly.finish_large(&mut hand_over);
-            } else {
-                let headroom = self.assembly.headroom();
-                let count = wire.len().min(SCRATCH - headroom);
-                let piece = wire.split_off(..count).unwrap();
-                let received = &mut self.scratch[..headroom + count];
-                received[headroom..].copy_from_slice(piece);
-                self.assembly.receive(received, bounds, &mut hand_over)?;
-            }
-        }
-        Ok(())
-    }
-}
 
 fn wire_of(frames: &[Vec<u8>]) -> Vec<u8> {
     let mut wire = Vec::new();
@@ -105,7 +31,7 @@ fn frame() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig::default())]
 
     #[test]
     fn any_cutting_of_any_frames_gives_the_same_frames(
@@ -117,7 +43,7 @@ proptest! {
         let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(wire.len() + 1)).collect();
         cuts.extend([0, wire.len()]);
         cuts.sort_unstable();
-        let mut reader = Reader { pause_every, ..Reader::new() };
+        let mut reader = Reader::pausing(pause_every);
         for cut in cuts.windows(2) {
             prop_assert_eq!(reader.receive(&wire[cut[0]..cut[1]]), Ok(()));
         }

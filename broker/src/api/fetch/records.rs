@@ -2,10 +2,10 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use broker_log::LogSlice;
+use broker_log::dir::DirFile;
 use broker_log::dir::fs::FsDir;
 use broker_network::{Chunk, Response};
 use protocol::EncodeError;
@@ -41,11 +41,30 @@ impl Records {
         if len >= SENDFILE_BYTES || *in_memory + len > MEMORY_BYTES {
             return Ok(Some(Self::InFile { file, position, len }));
         }
-        *in_memory += len;
         let mut bytes = vec![0; len];
-        file.read_exact_at(&mut bytes, position)?;
-        Ok(Some(Self::Read(bytes)))
+        match read_cached(&file, &mut bytes, position) {
+            Ok(()) => {
+                *in_memory += len;
+                Ok(Some(Self::Read(bytes)))
+            }
+            // The network knows how to send from a slow disk.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Some(Self::InFile { file, position, len })),
+            Err(error) => Err(error),
+        }
     }
+}
+
+fn read_cached(file: &File, bytes: &mut [u8], position: u64) -> io::Result<()> {
+    let mut filled = 0;
+    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match file.read_cached_at(rest, position + filled as u64) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 impl Payload for Records {

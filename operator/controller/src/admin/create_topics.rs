@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::config::{ConfigSource, TOPIC_KEYS};
+use model::config::TOPIC_KEYS;
 use model::record::TopicCreated;
 use model::{BrokerId, MetadataImage, TopicId};
 use protocol::messages::create_topics::{
@@ -151,7 +151,7 @@ fn plan_one(
         assignment,
         config,
     };
-    topics::plan(image, &request)
+    topics::plan(image, &request, &BTreeSet::new())
 }
 
 /// The manual assignment: partitions from 0 on without a gap, in whatever order they came.
@@ -194,7 +194,8 @@ fn stand_in(scratch: &mut MetadataImage, at: usize, new: &NewTopic) {
 fn result(image: &MetadataImage, topic: &PlannedTopic, outcome: Outcome) -> CreatableTopicResult {
     let mut result = CreatableTopicResult {
         name: topic.name.clone(),
-        configs: None,
+        error_message: None,
+        configs: Some(Vec::new()),
         ..CreatableTopicResult::default()
     };
     match (&topic.plan, outcome) {
@@ -219,23 +220,15 @@ fn result(image: &MetadataImage, topic: &PlannedTopic, outcome: Outcome) -> Crea
 }
 
 fn configs(image: &MetadataImage, topic: &BTreeMap<String, String>) -> Vec<CreatableTopicConfigs> {
-    let each = TOPIC_KEYS.iter().map(|key| {
-        let (value, source) = key.value(image.cluster_config(), topic);
-        CreatableTopicConfigs {
+    let each = TOPIC_KEYS.iter().filter_map(|key| {
+        let settings = key.settings(image.layers(topic, None));
+        let counts = settings.first()?;
+        Some(CreatableTopicConfigs {
             name: key.name.to_owned(),
-            value: Some(value.to_owned()),
-            config_source: kafka_source(source),
+            value: Some(counts.in_own_unit().into_owned()),
+            config_source: counts.source.code(),
             ..CreatableTopicConfigs::default()
-        }
+        })
     });
     each.collect()
-}
-
-/// Kafka's `DescribeConfigsResponse.ConfigSource`.
-fn kafka_source(source: ConfigSource) -> i8 {
-    match source {
-        ConfigSource::Topic => 1,
-        ConfigSource::Cluster => 3,
-        ConfigSource::Default => 5,
-    }
 }

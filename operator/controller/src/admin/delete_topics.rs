@@ -1,6 +1,6 @@
 //! DeleteTopics: by name up to version 5, by name or id from version 6 on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::{MetadataImage, TopicId, TopicName};
 use protocol::messages::delete_topics::{DeletableTopicResult, DeleteTopicsRequest, DeleteTopicsResponse};
@@ -141,22 +141,36 @@ fn find(image: &MetadataImage, name: Option<&str>, id: TopicId) -> Result<(Topic
     }
 }
 
-/// A topic that is named twice, even once by name and once by id, is not deleted at all.
-fn refuse_doubles(topics: &mut [PlannedDeletion]) {
-    let mut counts: BTreeMap<TopicId, usize> = BTreeMap::new();
-    for (id, _) in topics.iter().filter_map(|topic| topic.plan.as_ref().ok()) {
-        *counts.entry(*id).or_default() += 1;
+/// A topic that is named twice, even once by name and once by id, is not deleted at all, and answered once.
+fn refuse_doubles(topics: &mut Vec<PlannedDeletion>) {
+    let id_of = |topic: &PlannedDeletion| topic.plan.as_ref().map_or(topic.id, |(id, _)| *id);
+    let name_of = |topic: &PlannedDeletion| topic.name.clone();
+    let mut counts: BTreeMap<(TopicId, Option<String>), usize> = BTreeMap::new();
+    // What is not there has no id: its name tells it apart.
+    let key = |topic: &PlannedDeletion| match id_of(topic) {
+        id if id == TopicId::default() => (id, name_of(topic)),
+        id => (id, None),
+    };
+    for topic in topics.iter() {
+        *counts.entry(key(topic)).or_default() += 1;
     }
+    let mut seen = BTreeSet::new();
+    topics.retain(|topic| seen.insert(key(topic)));
     for topic in topics {
-        if topic
-            .plan
-            .as_ref()
-            .is_ok_and(|(id, _)| counts.get(id).is_some_and(|count| *count > 1))
-        {
+        if counts.get(&key(topic)).is_some_and(|count| *count > 1) && is_named(topic) {
+            if let Ok((id, name)) = &topic.plan {
+                topic.id = *id;
+                topic.name = Some(name.to_string());
+            }
             topic.plan = Err(TopicError::new(
                 ErrorCode::InvalidRequest,
-                "Duplicate topic name or id.",
+                "The topic is in the request more than once.",
             ));
         }
     }
+}
+
+/// One that gives neither a name nor an id is wrong for that.
+fn is_named(topic: &PlannedDeletion) -> bool {
+    topic.name.is_some() || topic.id != TopicId::default()
 }

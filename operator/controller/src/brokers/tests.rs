@@ -203,6 +203,21 @@ fn rule_22_after_a_takeover_the_full_time_begins_anew() {
 }
 
 #[test]
+fn rule_19_a_process_that_was_fenced_although_it_lives_comes_back_with_its_old_epoch() {
+    let mut bench = Bench::cluster(3);
+    let epoch = bench.session(2).epoch;
+    for _ in 0..12 {
+        bench.pass(SECOND);
+        bench.heartbeat(0);
+        bench.heartbeat(1);
+    }
+    assert!(fenced(&bench, 2));
+    bench.heartbeat(2);
+    assert!(!fenced(&bench, 2));
+    assert_eq!(bench.session(2).epoch, epoch);
+}
+
+#[test]
 fn rule_20_when_all_fall_silent_they_are_probed_and_held() {
     let mut bench = Bench::cluster(3);
     bench.pass(10 * SECOND);
@@ -346,7 +361,7 @@ fn new_topics_wait_for_the_expected_brokers_but_not_for_ever() {
     }
     assert!(matches!(bench.topic("t", 3), Reply::Topic(_)));
     let impossible = DesiredTopic {
-        replication_factor: Some(3),
+        replication_factor: Some(4),
         ..desired("u", 1)
     };
     let reply = bench.ask(|request| Input::TopicDesired {

@@ -464,7 +464,7 @@ fn rule_09_a_broker_that_does_not_know_a_finalized_level_is_not_registered() {
     };
     assert!(matches!(
         refusal(&bench.register(old)),
-        Refusal::UnsupportedFeature { level: 1, .. }
+        Refusal::UnsupportedFeature { level: 2, .. }
     ));
 }
 

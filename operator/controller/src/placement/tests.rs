@@ -8,6 +8,7 @@ fn candidate(id: i32, rack: Option<&str>) -> Candidate {
     Candidate {
         id: BrokerId(id),
         rack: rack.map(str::to_owned),
+        up: true,
         leaders: 0,
         replicas: 0,
     }
@@ -55,6 +56,37 @@ fn many_topics_with_one_partition_are_spread_too() {
         broker.replicas += 1;
     }
     assert!(brokers.iter().all(|broker| broker.leaders == 10), "{brokers:?}");
+}
+
+#[test]
+fn a_broker_that_is_down_follows_only_where_it_must_and_leads_nothing() {
+    let mut brokers: Vec<_> = (0..4).map(|id| candidate(id, None)).collect();
+    brokers[1].up = false;
+    let three = place(&brokers, None, 12, 3).expect("enough brokers");
+    assert!(three.iter().all(|list| !list.contains(&BrokerId(1))), "{three:?}");
+    let four = place(&brokers, None, 12, 4).expect("enough brokers");
+    assert!(four.iter().all(|list| list[3] == BrokerId(1)), "{four:?}");
+    for broker in &mut brokers {
+        broker.up = false;
+    }
+    assert_eq!(place(&brokers, None, 1, 1), None, "nobody could lead");
+}
+
+#[test]
+fn leaders_and_replicas_of_three_are_even_over_racks() {
+    let racks = ["a", "b", "c"];
+    let brokers: Vec<_> = (0..6).map(|id| candidate(id, Some(racks[id as usize % 3]))).collect();
+    let lists = place(&brokers, None, 36, 3).expect("enough brokers");
+    for broker in &brokers {
+        let leads = lists.iter().filter(|list| list[0] == broker.id).count();
+        let holds = lists.iter().filter(|list| list.contains(&broker.id)).count();
+        assert_eq!((leads, holds), (6, 18), "{broker:?}");
+    }
+    for list in &lists {
+        let mut used: Vec<_> = list.iter().map(|id| racks[id.0 as usize % 3]).collect();
+        used.sort_unstable();
+        assert_eq!(used, racks);
+    }
 }
 
 #[test]
@@ -125,7 +157,7 @@ fn topic_of(lists: &[Vec<BrokerId>]) -> TopicImage {
     let formatted = ClusterFormatted {
         cluster_id: model::ClusterId::from_random([1; 16]),
         lineage: model::Lineage::default(),
-        features: BTreeMap::from([(model::image::BARNABAS_VERSION.to_owned(), 1)]),
+        features: BTreeMap::from([(model::image::BARNABAS_VERSION.to_owned(), 2)]),
     };
     image.append(formatted.into()).expect("formatted");
     let created = TopicCreated {

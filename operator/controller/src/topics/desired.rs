@@ -1,6 +1,6 @@
 //! Topics as resources describe them: created, grown, configured, removed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use model::record::{ConfigSet, PartitionsAdded, TopicRemoved};
@@ -12,6 +12,7 @@ use crate::append::Appender;
 use crate::effect::{Refusal, TopicState};
 use crate::entropy::Entropy;
 use crate::input::DesiredTopic;
+use crate::partitions;
 
 /// Lets new topics wait until the brokers are there that they should be spread over.
 #[derive(Debug)]
@@ -54,12 +55,13 @@ pub(crate) fn desire(
     now: Duration,
     desired: &DesiredTopic,
     gate: &mut Gate,
+    without: &BTreeSet<BrokerId>,
     log: &mut Appender,
     entropy: &mut Entropy,
 ) -> Result<TopicState, Refusal> {
     let existing = log.latest().topic_by_name(desired.name.as_str()).cloned();
     let id = if let Some(topic) = existing {
-        change(desired, &topic, log)?;
+        change(desired, &topic, without, log)?;
         topic.id
     } else {
         let request = TopicRequest {
@@ -78,10 +80,10 @@ pub(crate) fn desire(
             config: desired.config.clone(),
         };
         // What could never be is said at once, however many brokers are missing.
-        check_static(log.latest(), &request)?;
+        check_static(log.latest(), &request, gate.expected_brokers)?;
         gate.admit(now, log.latest(), desired.patience)?;
         log.admit()?;
-        let topic = plan(log.latest(), &request)?;
+        let topic = plan(log.latest(), &request, without)?;
         create(log, entropy, topic)?
     };
     let unknown = || Refusal::InvalidRequest(format!("topic {} could not be made", desired.name));
@@ -89,7 +91,7 @@ pub(crate) fn desire(
     Ok(TopicState {
         id,
         partitions: topic.partitions.len() as i32,
-        replication_factor: topic.replication_factor() as i16,
+        replication_factor: topic.target_replication_factor() as i16,
     })
 }
 
@@ -102,33 +104,50 @@ pub(crate) fn remove(id: TopicId, log: &mut Appender) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Makes the cluster's configuration as it should be.
-pub(crate) fn configure_cluster(wanted: &BTreeMap<String, String>, log: &mut Appender) -> Result<(), Refusal> {
+/// Makes the cluster's configuration as it should be, with the defaults of a cluster of so many brokers. They stay as long
+/// as the brokers are there: a scale-down that cannot be done makes no acknowledgement weaker.
+pub(crate) fn configure_cluster(
+    wanted: &BTreeMap<String, String>,
+    brokers: usize,
+    log: &mut Appender,
+) -> Result<(), Refusal> {
+    let size = brokers.max(log.latest().brokers().len());
+    configure_static(&config::defaults_of_size(size), log)?;
     let wanted = config::check_cluster(wanted).map_err(TopicError::from)?;
-    let factor = wanted
-        .get("default.replication.factor")
-        .and_then(|value| value.parse::<i16>().ok());
-    if let Some(factor) = factor {
-        super::resolve_replication_factor(log.latest(), factor)?;
-    }
     set_config(
         ConfigScope::Cluster,
-        &log.latest().cluster_config().clone(),
+        &log.latest().dynamic_config().clone(),
         &wanted,
         log,
     )
 }
 
-fn check_static(image: &MetadataImage, request: &TopicRequest<'_>) -> Result<(), TopicError> {
+/// Makes what the command line says for the whole cluster as it should be.
+pub(crate) fn configure_static(wanted: &BTreeMap<String, String>, log: &mut Appender) -> Result<(), Refusal> {
+    let wanted = config::check_cluster(wanted).map_err(TopicError::from)?;
+    set_config(ConfigScope::Static, &log.latest().static_config().clone(), &wanted, log)
+}
+
+fn check_static(image: &MetadataImage, request: &TopicRequest<'_>, expected: usize) -> Result<(), TopicError> {
     config::check_topic(&request.config)?;
     if request.assignment.is_none() {
-        super::resolve_replication_factor(image, request.replication_factor)?;
+        let factor = super::resolve_replication_factor(image, request.name, request.replication_factor)?;
+        let brokers = image.brokers().len().max(expected);
+        if factor as usize > brokers {
+            let message = format!("Replication factor was {factor}: the cluster has {brokers} broker(s).");
+            return Err(TopicError::new(ErrorCode::InvalidReplicationFactor, message));
+        }
         super::resolve_partitions(image, request.partitions)?;
     }
     Ok(())
 }
 
-fn change(desired: &DesiredTopic, topic: &TopicImage, log: &mut Appender) -> Result<(), Refusal> {
+fn change(
+    desired: &DesiredTopic,
+    topic: &TopicImage,
+    without: &BTreeSet<BrokerId>,
+    log: &mut Appender,
+) -> Result<(), Refusal> {
     let wanted = config::check_topic(&desired.config).map_err(TopicError::from)?;
     let has = topic.partitions.len() as i32;
     let wants = match &desired.assignment {
@@ -140,14 +159,15 @@ fn change(desired: &DesiredTopic, topic: &TopicImage, log: &mut Appender) -> Res
         let message = format!("Topic {name} has {has} partitions, {wants} were asked for: partitions can only grow.");
         return Err(TopicError::new(ErrorCode::InvalidPartitions, message).into());
     }
-    let factor = topic.replication_factor() as i16;
+    let factor = topic.target_replication_factor() as i16;
+    // One that no topic may have is refused before anything changes.
     if let Some(asked) = desired.replication_factor.filter(|asked| *asked != factor) {
-        // One that no topic may have is refused for what it is.
-        super::resolve_replication_factor(log.latest(), asked)?;
-        let message = format!(
-            "Topic {name} has {factor} replica(s) of each partition, {asked} were asked for: this version of Barnabas cannot change that yet."
-        );
-        return Err(TopicError::new(ErrorCode::InvalidReplicationFactor, message).into());
+        super::resolve_replication_factor(log.latest(), name.as_str(), asked)?;
+        let brokers = log.latest().brokers().keys().filter(|id| !without.contains(id)).count();
+        if asked as usize > brokers {
+            let message = format!("Replication factor was {asked}: the cluster has {brokers} broker(s).");
+            return Err(TopicError::new(ErrorCode::InvalidReplicationFactor, message).into());
+        }
     }
     if let Some(lists) = &desired.assignment {
         check_unmoved(topic, lists)?;
@@ -158,14 +178,18 @@ fn change(desired: &DesiredTopic, topic: &TopicImage, log: &mut Appender) -> Res
         let added = (wants - has) as usize;
         let assignment = match &desired.assignment {
             Some(lists) => super::check_lists(log.latest(), lists.get(has as usize..).unwrap_or_default())?,
-            None => super::place(log.latest(), Some(topic), added, factor.max(1) as usize)?,
+            None => super::place(log.latest(), Some(topic), added, factor.max(1) as usize, without)?,
         };
         log.propose(PartitionsAdded {
             topic: topic.id,
             assignment,
         })?;
     }
-    set_config(ConfigScope::Topic(topic.id), &topic.config, &wanted, log)
+    set_config(ConfigScope::Topic(topic.id), &topic.config, &wanted, log)?;
+    match desired.replication_factor {
+        Some(asked) => partitions::factor::change(log, topic.id, asked as usize, without),
+        None => Ok(()),
+    }
 }
 
 fn check_unmoved(topic: &TopicImage, lists: &[Vec<BrokerId>]) -> Result<(), TopicError> {
@@ -177,7 +201,7 @@ fn check_unmoved(topic: &TopicImage, lists: &[Vec<BrokerId>]) -> Result<(), Topi
     match lists.iter().enumerate().position(moved) {
         Some(index) => {
             let message = format!(
-                "Partition {index} of topic {} is assigned otherwise: this version of Barnabas cannot move partitions yet.",
+                "Partition {index} of topic {} is assigned otherwise: what is there is moved by a reassignment.",
                 topic.name
             );
             Err(TopicError::new(ErrorCode::InvalidReplicaAssignment, message))

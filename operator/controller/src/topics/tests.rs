@@ -6,7 +6,7 @@ use model::BrokerId;
 use protocol::ErrorCode;
 
 use crate::fixture::{Bench, desired};
-use crate::{DesiredTopic, Input, Refusal, Reply, TopicState};
+use crate::{DesiredTopic, Input, Proof, Refusal, Reply, TopicState};
 
 fn desire(bench: &mut Bench, topic: DesiredTopic) -> Result<TopicState, (ErrorCode, String)> {
     match bench.ask(|request| Input::TopicDesired { request, topic }) {
@@ -97,21 +97,18 @@ fn the_configuration_is_replaced_as_a_whole() {
 }
 
 #[test]
-fn replication_is_refused_until_it_is_there() {
+fn pinned_replicas_stay_where_they_are_and_too_many_are_refused() {
     let mut bench = Bench::cluster(3);
     let (code, message) = desire(
         &mut bench,
         DesiredTopic {
-            replication_factor: Some(3),
+            replication_factor: Some(4),
             ..desired("t", 1)
         },
     )
-    .expect_err("later");
+    .expect_err("too many");
     assert_eq!(code, ErrorCode::InvalidReplicationFactor);
-    assert_eq!(
-        message,
-        "Replication factor was 3: this version of Barnabas does not replicate yet, use 1 or -1."
-    );
+    assert_eq!(message, "Replication factor was 4: the cluster has 3 broker(s).");
     let pinned = |lists: &[&[i32]]| DesiredTopic {
         partitions: None,
         assignment: Some(
@@ -123,13 +120,13 @@ fn replication_is_refused_until_it_is_there() {
         ..desired("t", 1)
     };
     assert_eq!(
-        desire(&mut bench, pinned(&[&[0, 1]])).expect_err("later").0,
-        ErrorCode::InvalidReplicationFactor
+        desire(&mut bench, pinned(&[&[0, 1], &[0]])).expect_err("uneven").0,
+        ErrorCode::InvalidReplicaAssignment
     );
     desire(&mut bench, pinned(&[&[2], &[1]])).expect("created");
     assert_eq!(bench.leaders("t"), [Some(2), Some(1)]);
     assert_eq!(bench.leader("t"), Some(2));
-    let moved = desire(&mut bench, pinned(&[&[2], &[0]])).expect_err("moving comes later");
+    let moved = desire(&mut bench, pinned(&[&[2], &[0]])).expect_err("moves are asked for otherwise");
     assert_eq!(moved.0, ErrorCode::InvalidReplicaAssignment);
     desire(&mut bench, pinned(&[&[2], &[1], &[0]])).expect("grown");
     assert_eq!(bench.leaders("t"), [Some(2), Some(1), Some(0)]);
@@ -174,17 +171,65 @@ fn the_clusters_defaults_count_for_new_topics() {
         ),
         "{reply:?}"
     );
-    let factor = config(&[("default.replication.factor", "3")]);
-    let reply = bench.ask(|request| Input::ClusterDesired {
-        request,
-        config: factor,
-        brokers: 1,
+}
+
+#[test]
+fn a_cluster_of_three_brokers_keeps_three_replicas_of_which_two_must_be_in_sync() {
+    let mut bench = Bench::cluster(3);
+    let say = |bench: &mut Bench, brokers, entries: &[(&str, &str)]| {
+        let config = config(entries);
+        let reply = bench.ask(|request| Input::ClusterDesired {
+            request,
+            config,
+            brokers,
+        });
+        assert_eq!(reply, Reply::Done);
+    };
+    let shape = |bench: &mut Bench, name: &str| {
+        desire(bench, desired(name, 1)).expect("created");
+        let topic = bench.image().topic_by_name(name).expect("the topic").clone();
+        let min = bench.image().min_insync_replicas(&topic, &topic.partitions[0]);
+        (topic.replication_factor(), min)
+    };
+    assert_eq!(
+        shape(&mut bench, "before"),
+        (1, 1),
+        "nobody has said how large the cluster is"
+    );
+    say(&mut bench, 3, &[]);
+    assert_eq!(shape(&mut bench, "three"), (3, 2));
+    assert_eq!(shape(&mut bench, "__consumer_offsets"), (3, 2));
+    let before = bench.image().topic_by_name("before").expect("the topic").clone();
+    assert_eq!(before.replication_factor(), 1, "what is there is not changed");
+    assert_eq!(bench.image().min_insync_replicas(&before, &before.partitions[0]), 1);
+    // The third broker is still there: what it has acknowledged with others stays as safe as it was.
+    say(&mut bench, 1, &[]);
+    assert_eq!(shape(&mut bench, "still"), (3, 2));
+    say(
+        &mut bench,
+        3,
+        &[("default.replication.factor", "2"), ("min.insync.replicas", "1")],
+    );
+    assert_eq!(shape(&mut bench, "own"), (2, 1), "what is set counts over it");
+}
+
+#[test]
+fn a_topic_can_be_made_while_one_of_three_brokers_restarts() {
+    let mut bench = Bench::cluster(3);
+    bench.give(Input::BrokerGone {
+        broker: BrokerId(1),
+        incarnation: None,
+        proof: Proof::Terminated,
     });
-    assert!(matches!(
-        reply,
-        Reply::Refused(Refusal::Kafka {
-            code: ErrorCode::InvalidReplicationFactor,
-            ..
-        })
-    ));
+    let three = DesiredTopic {
+        replication_factor: Some(3),
+        ..desired("t", 6)
+    };
+    desire(&mut bench, three).expect("created");
+    let topic = bench.image().topic_by_name("t").expect("the topic");
+    for partition in &topic.partitions {
+        assert_eq!(partition.replicas.len(), 3);
+        assert!(!partition.isr.contains(&BrokerId(1)), "{partition:?}");
+        assert_ne!(partition.leader, Some(BrokerId(1)));
+    }
 }

@@ -8,7 +8,7 @@ fn formatted(lineage: u8) -> Record {
     ClusterFormatted {
         cluster_id: ClusterId::from_random([1; 16]),
         lineage: Lineage::from_random([lineage; 16]),
-        features: [("barnabas.version".to_owned(), 1)].into(),
+        features: [("barnabas.version".to_owned(), 2)].into(),
     }
     .into()
 }

@@ -45,6 +45,18 @@ impl MemoryStore {
         Self::default()
     }
 
+    /// Another store with what is in this one now: a backup of it.
+    pub fn backup(&self) -> Self {
+        let (state, backup) = (self.state(), Self::new());
+        {
+            let mut copy = backup.state();
+            copy.log.clone_from(&state.log);
+            copy.snapshots.clone_from(&state.snapshots);
+            copy.revision = state.revision;
+        }
+        backup
+    }
+
     /// The next appends meet these faults, one each.
     pub fn inject(&self, faults: impl IntoIterator<Item = Fault>) {
         self.state().faults.extend(faults);

@@ -1,9 +1,12 @@
 //! Commit, then publish, over a store that loses, delays and refuses.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use control::Reason;
 use controller::StepDown;
 use controller_host::store::Fault;
-use controller_host::{ControllerHost, Direct, Ending, HostState, MemoryStore};
+use controller_host::{ControllerHost, Direct, Ending, HostState, MemoryStore, advertised_addresses};
 use model::{BrokerId, ControllerEpoch, MetadataImage};
 
 use crate::support::{
@@ -270,7 +273,7 @@ async fn a_cluster_that_had_a_log_is_not_begun_from_empty() {
         ..settings()
     };
     let store = MemoryStore::new();
-    let handle = ControllerHost::spawn(settings, store.clone(), Direct);
+    let handle = ControllerHost::spawn(settings, store.clone(), Direct, advertised_addresses);
     assert_eq!(handle.leading().await, Err(Ending::SteppedDown(StepDown::Missing)));
     assert!(store.document().is_none());
     let refused = handle.register(registration(0)).await.unwrap_err();
@@ -290,4 +293,33 @@ async fn shutdown_refuses_what_waits() {
     handle.shutdown().await;
     assert!(waiting.await.unwrap().is_err());
     assert_eq!(handle.ended().await, Ending::ShutDown);
+}
+
+/// METADATA 20: a stream that breaks and a port that refuses are proof, long before silence would be.
+#[tokio::test]
+async fn rule_20_a_killed_process_is_fenced_at_once_and_one_that_still_listens_is_not() {
+    let handle = host(&MemoryStore::new());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut living = registration(1);
+    living.endpoints[0].port = listener.local_addr().unwrap().port();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut killed = registration(2);
+    killed.endpoints[0].port = closed.local_addr().unwrap().port();
+    drop(closed);
+
+    let mut streams = Vec::new();
+    for broker in [&living, &killed] {
+        let registered = handle.register(broker.clone()).await.unwrap();
+        handle.heartbeat(heartbeat(broker, &registered)).await.unwrap();
+        streams.push(handle.watch(watch(broker, None)).await.unwrap());
+    }
+    let mut image = handle.image();
+    let both = |image: &Arc<MetadataImage>| [1, 2].iter().all(|id| image.is_eligible(BrokerId(*id)));
+    image.wait_for(both).await.unwrap();
+
+    let broke = std::time::Instant::now();
+    drop(streams);
+    image.wait_for(|image| !image.is_eligible(BrokerId(2))).await.unwrap();
+    assert!(broke.elapsed() < Duration::from_secs(3), "{:?}", broke.elapsed());
+    assert!(image.borrow().is_eligible(BrokerId(1)));
 }

@@ -5,17 +5,22 @@ use std::path::Path;
 use std::time::Duration;
 
 use control::{
-    ClusterRef, ControlClient, ControlError, ControlSettings, MetadataStream, Reason, Refusal, Registered,
-    Registration, SERVER_NAME, StreamGuard,
+    AlterPartition, ClusterRef, ControlClient, ControlError, ControlSettings, MetadataStream, Reason, Refusal,
+    Registered, Registration, SERVER_NAME, StreamGuard,
 };
 use controller::Format;
 use controller_host::{
-    Authenticator, ControllerHandle, ControllerHost, Direct, FileStore, Loopback, Resolver, SharedToken, Single,
-    serve_control,
+    Authenticator, Caller, Claim, ControllerHandle, ControllerHost, Direct, FileStore, Loopback, Resolver, SharedToken,
+    Single, advertised_addresses, serve_control,
 };
-use model::{BrokerId, ControllerEpoch, IncarnationId, MetadataImage};
+use model::{BrokerId, ControllerEpoch, IncarnationId, IsrMember, IsrProposal, MetadataImage, PartitionIndex};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
 use tokio::sync::oneshot;
-use tonic::transport::{Identity, ServerTlsConfig};
+use tonic::Request;
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::transport::{Channel, Identity, ServerTlsConfig};
+use tonic_prost::ProstCodec;
 
 use crate::support::{apply, create_topic, created, heartbeat, registration, session, settings, watch};
 
@@ -31,7 +36,7 @@ fn controller(folder: &Path) -> ControllerHandle {
         format: formatted,
         ..settings()
     };
-    ControllerHost::spawn(settings, FileStore::open(folder).unwrap(), Direct)
+    ControllerHost::spawn(settings, FileStore::open(folder).unwrap(), Direct, advertised_addresses)
 }
 
 struct Server {
@@ -109,6 +114,26 @@ async fn a_broker_joins_follows_creates_a_topic_and_finds_all_of_it_after_a_rest
         let body = client.forward(create_topic(session, "mail"), PATIENCE).await.unwrap();
         assert_eq!(created(&body), 0);
         follow(&mut stream, &mut image, |image| image.topic_by_name("mail").is_some()).await;
+        let topic = image.topic_by_name("mail").unwrap().clone();
+        let proposal = IsrProposal {
+            topic: topic.id,
+            partition: PartitionIndex(0),
+            leader_epoch: topic.partitions[0].leader_epoch,
+            partition_epoch: topic.partitions[0].partition_epoch,
+            isr: vec![IsrMember {
+                broker: BrokerId(1),
+                epoch: registered.broker_epoch,
+            }],
+        };
+        let alter = AlterPartition {
+            session,
+            proposals: vec![proposal],
+        };
+        let outcomes = client.alter_partition(&alter).await.unwrap();
+        assert_eq!(outcomes[0].error_code, 0);
+        assert_eq!(outcomes[0].partition_epoch, topic.partitions[0].partition_epoch.next());
+        let again = client.alter_partition(&alter).await.unwrap();
+        assert_ne!(again[0].error_code, 0, "the partition epoch has moved on");
         let block = client.allocate_producer_ids(session, PATIENCE).await.unwrap();
         follow(&mut stream, &mut image, |image| {
             image.next_producer_id().0 >= block.first.0 + i64::from(block.count)
@@ -279,4 +304,111 @@ async fn a_controller_on_a_fresh_folder_leads_without_waiting_for_any_timer() {
         handle.metrics().appends()
     );
     assert!(handle.metrics().appends() <= 5);
+}
+
+/// Whoever shows `pod-N` is that pod.
+struct Pods;
+
+impl Authenticator for Pods {
+    type Identity = String;
+
+    async fn authenticate(&self, caller: &Caller<'_>) -> Result<String, Refusal> {
+        let token = caller.token.filter(|token| token.starts_with("pod-"));
+        token
+            .map(str::to_owned)
+            .ok_or_else(|| Refusal::new(Reason::Unauthenticated, "a pod is wanted"))
+    }
+
+    fn authorize(&self, identity: &String, claim: &Claim<'_>) -> Result<(), Refusal> {
+        match claim.pod_uid {
+            Some(uid) if uid != identity => Err(Refusal::new(Reason::Forbidden, "another pod")),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_registration_for_another_pod_than_that_of_the_token_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = serve(Pods, Single(controller(&directory.path().join("metadata"))), None);
+    let token_file = directory.path().join("token");
+    std::fs::write(&token_file, "pod-1").unwrap();
+    let settings = ControlSettings {
+        token_file: Some(token_file),
+        ..client_settings(server.address)
+    };
+    let client = ControlClient::new(settings).unwrap();
+    let theirs = Registration {
+        pod_uid: Some("pod-2".to_owned()),
+        ..registration(1)
+    };
+    match client.register(&theirs, Duration::from_secs(2)).await {
+        Err(ControlError::Refused(refusal)) => assert_eq!(refusal.reason, Reason::Forbidden),
+        other => panic!("{other:?}"),
+    }
+    let ours = Registration {
+        pod_uid: Some("pod-1".to_owned()),
+        ..registration(1)
+    };
+    client.register(&ours, PATIENCE).await.unwrap();
+}
+
+/// A call as it comes over HTTP/2, whose message never arrives: who may not call is told so without it.
+#[tokio::test]
+async fn a_caller_without_a_token_is_refused_before_its_message_is_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = serve(
+        SharedToken::new("secret").unwrap(),
+        Single(controller(&directory.path().join("metadata"))),
+        None,
+    );
+    let channel = Channel::from_shared(format!("http://{}", server.address))
+        .unwrap()
+        .connect()
+        .await
+        .unwrap();
+    let mut grpc = tonic::client::Grpc::new(channel);
+    grpc.ready().await.unwrap();
+    let path = PathAndQuery::from_static("/barnabas.control.v1.Controller/Forward");
+    // A stream of messages of which the first is never finished: the service would wait for it.
+    let never = tokio_stream::pending::<control::proto::ForwardRequest>();
+    let answer = grpc.streaming(
+        Request::new(never),
+        path,
+        ProstCodec::<_, control::proto::ForwardResponse>::default(),
+    );
+    let refused = tokio::time::timeout(PATIENCE, answer)
+        .await
+        .expect("it is answered at once");
+    assert_eq!(refused.unwrap_err().code(), tonic::Code::Unauthenticated);
+}
+
+#[tokio::test]
+async fn an_address_has_so_many_connections_and_those_that_are_there_stay() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = serve(Loopback, Single(controller(&directory.path().join("metadata"))), None);
+    let client = client(server.address);
+    let (registration, registered) = join(&client, 1).await;
+    // More than an address may have: the last ones are closed in their faces.
+    let mut crowd = Vec::new();
+    for _ in 0..80 {
+        crowd.push(TcpStream::connect(server.address).await.unwrap());
+    }
+    // A server that takes a connection speaks first: its settings.
+    let mut byte = [0];
+    let last = crowd.last_mut().unwrap();
+    let read = tokio::time::timeout(PATIENCE, last.read(&mut byte))
+        .await
+        .expect("closed at once");
+    assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
+    client.heartbeat(&heartbeat(&registration, &registered)).await.unwrap();
+    drop(crowd);
+    // Places come free again.
+    let mut next = ControlClient::new(client_settings(server.address)).unwrap();
+    loop {
+        if next.heartbeat(&heartbeat(&registration, &registered)).await.is_ok() {
+            break;
+        }
+        next = ControlClient::new(client_settings(server.address)).unwrap();
+    }
 }

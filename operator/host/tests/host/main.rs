@@ -3,4 +3,5 @@
 
 mod commit;
 mod grpc;
+mod regressed;
 mod support;

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use control::{AdminRequest, Heartbeat, MetadataEvent, Position, Refusal, Registered, Registration, Session, Watch};
 use controller::{Settings, StoredLog};
 use controller_host::entropy::random_bytes;
-use controller_host::{ControllerHandle, ControllerHost, Direct, MemoryStore, MetadataStore, MetadataWatch};
+use controller_host::{
+    ControllerHandle, ControllerHost, Direct, MemoryStore, MetadataStore, MetadataWatch, advertised_addresses,
+};
 use model::{BrokerId, DirectoryId, Endpoint, FeatureRange, IncarnationId, MetadataImage};
 use protocol::messages::create_topics::{CreatableTopic, CreateTopicsRequest, CreateTopicsResponse};
 use protocol::{ApiKey, Message, Reader};
@@ -17,7 +19,7 @@ pub(crate) fn settings() -> Settings {
 }
 
 pub(crate) fn host(store: &MemoryStore) -> ControllerHandle {
-    ControllerHost::spawn(settings(), store.clone(), Direct)
+    ControllerHost::spawn(settings(), store.clone(), Direct, advertised_addresses)
 }
 
 /// The image that the stored log gives, and the log.
@@ -40,7 +42,7 @@ pub(crate) fn registration(id: i32) -> Registration {
             port: 9092,
         }],
         rack: None,
-        features: BTreeMap::from([("barnabas.version".to_owned(), FeatureRange { min: 1, max: 1 })]),
+        features: BTreeMap::from([("barnabas.version".to_owned(), FeatureRange { min: 2, max: 2 })]),
         position: None,
         cluster_id: None,
     }

@@ -8,13 +8,13 @@ use super::{merge, object};
 use crate::names::ClusterNames;
 use crate::plan::Desired;
 
-pub(super) fn desired(cluster: &Cluster, names: &ClusterNames) -> Vec<Desired> {
+pub(super) fn desired(cluster: &Cluster, names: &ClusterNames, brokers: i32) -> Vec<Desired> {
     let mut desired = vec![
         service_account(cluster, names),
-        role(cluster, names),
+        role(cluster, names, brokers),
         role_binding(cluster, names),
     ];
-    desired.extend((0..cluster.spec.replicas).map(|id| lease(cluster, names, id)));
+    desired.extend((0..brokers).map(|id| lease(cluster, names, id)));
     desired
 }
 
@@ -30,9 +30,9 @@ fn service_account(cluster: &Cluster, names: &ClusterNames) -> Desired {
     }
 }
 
-fn role(cluster: &Cluster, names: &ClusterNames) -> Desired {
+fn role(cluster: &Cluster, names: &ClusterNames, brokers: i32) -> Desired {
     let name = names.cluster.clone();
-    let leases: Vec<String> = (0..cluster.spec.replicas).map(|id| names.broker_lease(id)).collect();
+    let leases: Vec<String> = (0..brokers).map(|id| names.broker_lease(id)).collect();
     let mut object = object("rbac.authorization.k8s.io/v1", "Role", cluster, names, &name);
     merge(
         &mut object,

@@ -4,35 +4,54 @@ use crds::Cluster;
 use crds::cluster::{Listener, ListenerType};
 use serde_json::{Value, json};
 
-use super::{merge, object};
+use super::{Address, merge, object};
 use crate::names::{ClusterNames, METRICS_PORT};
 use crate::plan::Desired;
 
-pub(super) fn desired(cluster: &Cluster, names: &ClusterNames) -> Vec<Desired> {
+pub(super) fn desired(cluster: &Cluster, names: &ClusterNames, brokers: i32) -> Vec<Desired> {
     let mut desired = vec![headless(cluster, names), bootstrap(cluster, names)];
-    for (id, listener) in external_services(cluster) {
-        desired.push(external(cluster, names, id, listener));
+    for (id, listener) in external(cluster, brokers) {
+        desired.push(of_broker(cluster, names, id, listener));
     }
     desired
 }
 
 /// Broker and listener of each Service that reaches outside.
 pub fn external_services(cluster: &Cluster) -> impl Iterator<Item = (i32, &Listener)> {
-    let outside = cluster
-        .spec
-        .listeners
-        .iter()
-        .filter(|listener| listener.kind == ListenerType::NodePort);
-    outside.flat_map(|listener| (0..cluster.spec.replicas).map(move |id| (id, listener)))
+    external(cluster, cluster.spec.replicas)
 }
 
-/// One broker at a time may be taken away by a drain.
-pub(super) fn disruption_budget(cluster: &Cluster, names: &ClusterNames) -> Desired {
+fn external(cluster: &Cluster, brokers: i32) -> impl Iterator<Item = (i32, &Listener)> {
+    let outside = cluster.spec.listeners.iter().filter(|listener| listener.is_external());
+    outside.flat_map(move |listener| (0..brokers).map(move |id| (id, listener)))
+}
+
+/// Where a broker is reached by its Service at this listener, once Kubernetes or the load balancer has said so.
+pub fn address(listener: &Listener, service: &Value) -> Option<Address> {
+    match listener.kind {
+        ListenerType::Internal => None,
+        ListenerType::NodePort => {
+            let port = service.pointer("/spec/ports/0/nodePort")?.as_i64()?;
+            Some(Address::NodePort(i32::try_from(port).ok()?))
+        }
+        ListenerType::LoadBalancer => {
+            if let Some(host) = &listener.advertised_host {
+                return Some(Address::LoadBalancer(host.clone()));
+            }
+            let ingress = service.pointer("/status/loadBalancer/ingress/0")?;
+            let host = ingress.get("hostname").or_else(|| ingress.get("ip"))?.as_str()?;
+            Some(Address::LoadBalancer(host.to_owned()))
+        }
+    }
+}
+
+/// One broker at a time may be taken away by a drain, and none while a partition could not spare it.
+pub(super) fn disruption_budget(cluster: &Cluster, names: &ClusterNames, disruptions: i32) -> Desired {
     let name = names.cluster.clone();
     let mut object = object("policy/v1", "PodDisruptionBudget", cluster, names, &name);
     merge(
         &mut object,
-        json!({"spec": {"maxUnavailable": 1, "selector": {"matchLabels": names.selector()}}}),
+        json!({"spec": {"maxUnavailable": disruptions, "selector": {"matchLabels": names.selector()}}}),
     );
     Desired {
         api_version: "policy/v1",
@@ -59,13 +78,28 @@ fn bootstrap(cluster: &Cluster, names: &ClusterNames) -> Desired {
     )
 }
 
-fn external(cluster: &Cluster, names: &ClusterNames, id: i32, listener: &Listener) -> Desired {
-    let mut desired = service(
-        cluster,
-        names,
-        names.external(id, &listener.name),
-        json!({"type": "NodePort", "ports": [port(listener)]}),
-    );
+fn of_broker(cluster: &Cluster, names: &ClusterNames, id: i32, listener: &Listener) -> Desired {
+    let kind = if listener.kind == ListenerType::LoadBalancer {
+        "LoadBalancer"
+    } else {
+        "NodePort"
+    };
+    let mut spec = json!({"type": kind, "ports": [port(listener)]});
+    if let Some(class) = &listener.load_balancer_class {
+        merge(&mut spec, json!({"loadBalancerClass": class}));
+    }
+    if !listener.load_balancer_source_ranges.is_empty() {
+        merge(
+            &mut spec,
+            json!({"loadBalancerSourceRanges": listener.load_balancer_source_ranges}),
+        );
+    }
+    let mut desired = service(cluster, names, names.external(id, &listener.name), spec);
+    if !listener.service_annotations.is_empty()
+        && let Some(metadata) = desired.object.get_mut("metadata")
+    {
+        merge(metadata, json!({"annotations": listener.service_annotations}));
+    }
     if let Some(selector) = desired
         .object
         .pointer_mut("/spec/selector")

@@ -1,10 +1,11 @@
 //! The StatefulSet: ordinal = broker id, all started at once, each with its own volume.
 
 use crds::Cluster;
-use crds::cluster::{ListenerType, PullPolicy, WhenDeleted};
-use serde_json::{Value, json};
+use crds::cluster::{Listener, ListenerType, PodTemplate, PullPolicy, WhenDeleted};
+use k8s_openapi::api::apps::v1::StatefulSet;
+use serde_json::{Map, Value, json};
 
-use super::{Surroundings, has_node_ports, merge, object};
+use super::{Shape, Surroundings, has_external_addresses, merge, object};
 use crate::names::{CONTROL_AUDIENCE, ClusterNames, METRICS_PORT};
 use crate::plan::Desired;
 
@@ -18,9 +19,9 @@ const TOKEN_SECONDS: i64 = 3600;
 const DATA: &str = "/data";
 const TOKEN: &str = "/var/run/secrets/barnabas";
 const CA: &str = "/var/run/secrets/barnabas-ca";
-const NODE_PORTS: &str = "/etc/barnabas/node-ports";
+const ADDRESSES: &str = "/etc/barnabas/addresses";
 
-pub(super) fn desired(cluster: &Cluster, names: &ClusterNames, around: &Surroundings) -> Desired {
+pub(super) fn desired(cluster: &Cluster, names: &ClusterNames, shape: &Shape, template: &Value) -> Desired {
     let name = names.cluster.clone();
     let mut object = object("apps/v1", "StatefulSet", cluster, names, &name);
     let when_deleted = match cluster.spec.storage.when_deleted {
@@ -30,24 +31,14 @@ pub(super) fn desired(cluster: &Cluster, names: &ClusterNames, around: &Surround
     merge(
         &mut object,
         json!({"spec": {
-            "replicas": cluster.spec.replicas,
+            "replicas": shape.brokers,
             "serviceName": names.headless(),
             "podManagementPolicy": "Parallel",
+            "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": shape.partition}},
             "selector": {"matchLabels": names.selector()},
             "persistentVolumeClaimRetentionPolicy": {"whenDeleted": when_deleted, "whenScaled": "Retain"},
-            "template": {
-                "metadata": {
-                    "labels": names.labels(),
-                    "annotations": {
-                        "kubectl.kubernetes.io/default-container": "broker",
-                        "prometheus.io/scrape": "true",
-                        "prometheus.io/port": METRICS_PORT.to_string(),
-                        "prometheus.io/path": "/metrics",
-                    },
-                },
-                "spec": pod(cluster, names, around),
-            },
-            "volumeClaimTemplates": [claim(cluster, names)],
+            "template": template,
+            "volumeClaimTemplates": [claim(cluster, names, shape)],
         }}),
     );
     Desired {
@@ -57,6 +48,27 @@ pub(super) fn desired(cluster: &Cluster, names: &ClusterNames, around: &Surround
         name,
         object,
     }
+}
+
+/// The pods as the Cluster wants them.
+pub fn template(cluster: &Cluster, names: &ClusterNames, around: &Surroundings) -> Value {
+    let nothing = PodTemplate::default();
+    let template = cluster.spec.pod_template.as_ref().unwrap_or(&nothing);
+    let mut metadata = metadata(template, names);
+    let asked = cluster.metadata.annotations.as_ref();
+    if let Some(asked) = asked.and_then(|annotations| annotations.get(crds::RESTARTED_ANNOTATION))
+        && let Some(annotations) = metadata.get_mut("annotations")
+    {
+        merge(annotations, json!({crds::RESTARTED_ANNOTATION: asked}));
+    }
+    json!({"metadata": metadata, "spec": pod(cluster, template, names, around)})
+}
+
+/// Size of the volume claims of a StatefulSet.
+pub fn claim_size(set: &StatefulSet) -> Option<String> {
+    let claims = set.spec.as_ref()?.volume_claim_templates.as_ref()?;
+    let requests = claims.first()?.spec.as_ref()?.resources.as_ref()?.requests.as_ref()?;
+    Some(requests.get("storage")?.0.clone())
 }
 
 /// Image of the cluster's brokers: what the Cluster says, else the operator's default, part by part.
@@ -70,12 +82,31 @@ pub fn image(cluster: &Cluster, default: &str) -> String {
     let repository = wanted
         .and_then(|image| image.repository.as_deref())
         .unwrap_or(repository);
+    if let Some(digest) = wanted.and_then(|image| image.digest.as_deref()) {
+        return format!("{repository}@{digest}");
+    }
     let tag = wanted.and_then(|image| image.tag.as_deref()).unwrap_or(tag);
     format!("{repository}:{tag}")
 }
 
-fn pod(cluster: &Cluster, names: &ClusterNames, around: &Surroundings) -> Value {
-    json!({
+/// Ours count more than the user's: CEL refuses the keys that could collide, apart from those of Prometheus.
+fn metadata(template: &PodTemplate, names: &ClusterNames) -> Value {
+    let mut labels = template.labels.clone();
+    labels.extend(names.labels());
+    let mut annotations: std::collections::BTreeMap<String, String> = [
+        ("kubectl.kubernetes.io/default-container", "broker"),
+        ("prometheus.io/scrape", "true"),
+        ("prometheus.io/port", &METRICS_PORT.to_string()),
+        ("prometheus.io/path", "/metrics"),
+    ]
+    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+    .into();
+    annotations.extend(template.annotations.clone());
+    json!({"labels": labels, "annotations": annotations})
+}
+
+fn pod(cluster: &Cluster, template: &PodTemplate, names: &ClusterNames, around: &Surroundings) -> Value {
+    let mut pod = json!({
         "serviceAccountName": names.cluster,
         "enableServiceLinks": false,
         "terminationGracePeriodSeconds": GRACE_SECONDS,
@@ -87,15 +118,53 @@ fn pod(cluster: &Cluster, names: &ClusterNames, around: &Surroundings) -> Value 
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "topologySpreadConstraints": [{
-            "maxSkew": 1,
-            "topologyKey": "kubernetes.io/hostname",
-            "whenUnsatisfiable": "ScheduleAnyway",
-            "labelSelector": {"matchLabels": names.selector()},
-        }],
+        "topologySpreadConstraints": spread(cluster, template, names),
         "containers": [container(cluster, names, around)],
         "volumes": volumes(cluster, names),
+    });
+    if let Value::Object(pod) = &mut pod {
+        // What is absent stays absent: the API server drops what is empty, and would be asked again for ever.
+        let mut add = |key: &str, value: Value| {
+            if !value.is_null() && value != json!({}) && value != json!([]) {
+                pod.insert(key.to_owned(), value);
+            }
+        };
+        add("nodeSelector", json!(template.node_selector));
+        add("tolerations", json!(template.tolerations));
+        add("affinity", json!(template.affinity));
+        add("priorityClassName", json!(template.priority_class_name));
+        add("imagePullSecrets", json!(template.image_pull_secrets));
+    }
+    pod
+}
+
+/// Over the nodes, and over the racks if there are any; or as the user says, whose constraints mean the brokers unless they
+/// say otherwise.
+fn spread(cluster: &Cluster, template: &PodTemplate, names: &ClusterNames) -> Vec<Value> {
+    if !template.topology_spread_constraints.is_empty() {
+        let constraints = template.topology_spread_constraints.iter().map(|constraint| {
+            let mut constraint = json!(constraint);
+            if constraint.get("labelSelector").is_none_or(Value::is_null) {
+                merge(
+                    &mut constraint,
+                    json!({"labelSelector": {"matchLabels": names.selector()}}),
+                );
+            }
+            constraint
+        });
+        return constraints.collect();
+    }
+    let racks = cluster.spec.rack.iter().map(|rack| rack.topology_key.as_str());
+    let keys = racks.chain(["kubernetes.io/hostname"]);
+    keys.map(|key| {
+        json!({
+            "maxSkew": 1,
+            "topologyKey": key,
+            "whenUnsatisfiable": "ScheduleAnyway",
+            "labelSelector": {"matchLabels": names.selector()},
+        })
     })
+    .collect()
 }
 
 fn container(cluster: &Cluster, names: &ClusterNames, around: &Surroundings) -> Value {
@@ -122,8 +191,8 @@ fn container(cluster: &Cluster, names: &ClusterNames, around: &Surroundings) -> 
         json!({"name": "control-token", "mountPath": TOKEN, "readOnly": true}),
         json!({"name": "control-ca", "mountPath": CA, "readOnly": true}),
     ];
-    if has_node_ports(cluster) {
-        mounts.push(json!({"name": "node-ports", "mountPath": NODE_PORTS, "readOnly": true}));
+    if has_external_addresses(cluster) {
+        mounts.push(json!({"name": "addresses", "mountPath": ADDRESSES, "readOnly": true}));
     }
     let mut container = json!({
         "name": "broker",
@@ -142,7 +211,7 @@ fn container(cluster: &Cluster, names: &ClusterNames, around: &Surroundings) -> 
         "readinessProbe": probe("/readyz", 2, 2, 3),
     });
     if let Some(resources) = &cluster.spec.resources {
-        let mut amounts = serde_json::Map::new();
+        let mut amounts = Map::new();
         if !resources.requests.is_empty() {
             amounts.insert("requests".to_owned(), json!(resources.requests));
         }
@@ -193,8 +262,8 @@ fn listen(cluster: &Cluster) -> String {
         .join(",")
 }
 
-/// Inside, brokers are known by the headless Service's names. Outside, by the node's address and the port
-/// that Kubernetes chose for the broker's own Service; the template cannot name it, so a file does.
+/// Inside, brokers are known by the headless Service's names. Outside, by what their own Service got: a node port, or the
+/// address of a load balancer. The template cannot name those, so a file does, unless the Cluster says them.
 fn advertise(cluster: &Cluster, names: &ClusterNames) -> String {
     let advertised = cluster.spec.listeners.iter().map(|listener| match listener.kind {
         ListenerType::Internal => format!(
@@ -204,13 +273,28 @@ fn advertise(cluster: &Cluster, names: &ClusterNames) -> String {
             names.namespace,
             listener.port
         ),
-        ListenerType::NodePort => format!(
-            "{0}={1}:@{NODE_PORTS}/$(BARNABAS_POD_NAME)-{0}",
-            listener.name,
-            listener.advertised_host.as_deref().unwrap_or("$(BARNABAS_HOST_IP)"),
-        ),
+        ListenerType::NodePort => {
+            let host = advertised_host(listener).unwrap_or_else(|| "$(BARNABAS_HOST_IP)".to_owned());
+            match listener.advertised_port {
+                Some(port) => format!("{}={host}:{port}", listener.name),
+                None => format!("{0}={host}:@{ADDRESSES}/$(BARNABAS_POD_NAME)-{0}", listener.name),
+            }
+        }
+        ListenerType::LoadBalancer => match advertised_host(listener) {
+            Some(host) => format!(
+                "{}={host}:{}",
+                listener.name,
+                listener.advertised_port.unwrap_or(listener.port)
+            ),
+            None => format!("{0}=@{ADDRESSES}/$(BARNABAS_POD_NAME)-{0}", listener.name),
+        },
     });
     advertised.collect::<Vec<_>>().join(",")
+}
+
+fn advertised_host(listener: &Listener) -> Option<String> {
+    let host = listener.advertised_host.as_ref()?;
+    Some(host.replace("{id}", "$(BARNABAS_ID)"))
 }
 
 fn volumes(cluster: &Cluster, names: &ClusterNames) -> Vec<Value> {
@@ -220,17 +304,18 @@ fn volumes(cluster: &Cluster, names: &ClusterNames) -> Vec<Value> {
         }}]}}),
         json!({"name": "control-ca", "configMap": {"name": names.control_ca()}}),
     ];
-    if has_node_ports(cluster) {
-        volumes.push(json!({"name": "node-ports", "configMap": {"name": names.node_ports()}}));
+    if has_external_addresses(cluster) {
+        volumes.push(json!({"name": "addresses", "configMap": {"name": names.addresses()}}));
     }
     volumes
 }
 
-fn claim(cluster: &Cluster, names: &ClusterNames) -> Value {
+fn claim(cluster: &Cluster, names: &ClusterNames, shape: &Shape) -> Value {
     let storage = &cluster.spec.storage;
+    let size = shape.claim_size.as_ref().unwrap_or(&storage.size);
     let mut spec = json!({
         "accessModes": ["ReadWriteOnce"],
-        "resources": {"requests": {"storage": storage.size}},
+        "resources": {"requests": {"storage": size}},
     });
     if let Some(class) = &storage.storage_class_name {
         merge(&mut spec, json!({"storageClassName": class}));

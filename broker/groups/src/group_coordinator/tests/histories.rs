@@ -33,7 +33,10 @@ enum Step {
     Die(usize),
     Pass(u64),
     CommitNext,
-    FailNext,
+    /// The first append that anybody waits for is not committed in time.
+    LateNext,
+    /// The next append does not reach the log.
+    RefuseNext,
     /// A successor reads the log up to some point that is not below the high watermark.
     Crash(u8),
     DeleteGroup,
@@ -53,7 +56,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => client.prop_map(Step::Die),
         2 => prop_oneof![1..2_000_u64, 5_000..40_000_u64].prop_map(Step::Pass),
         6 => Just(Step::CommitNext),
-        1 => Just(Step::FailNext),
+        1 => Just(Step::LateNext),
+        1 => Just(Step::RefuseNext),
         1 => any::<u8>().prop_map(Step::Crash),
         1 => Just(Step::DeleteGroup),
     ]
@@ -143,8 +147,11 @@ impl History {
             Step::CommitNext => {
                 self.world.commit_next();
             }
-            Step::FailNext if !self.world.uncommitted.is_empty() => self.world.fail_next(ErrorCode::RequestTimedOut),
-            Step::Join(_) | Step::FailNext => {}
+            Step::LateNext => {
+                self.world.late_next();
+            }
+            Step::RefuseNext => self.world.refuses = Some(ErrorCode::NotEnoughReplicas),
+            Step::Join(_) => {}
             Step::Crash(at) => {
                 let open = self.world.log.len() - self.world.high_watermark;
                 let mut kept = self.world.high_watermark + usize::from(at) % (open + 1);
@@ -315,6 +322,7 @@ impl History {
     /// Whoever is alive behaves, and nothing else happens: the group must come to rest with all of them.
     fn comes_to_rest(&mut self) {
         self.world.commits = Commits::AtOnce;
+        self.world.refuses = None;
         while self.world.commit_next() {}
         for _ in 0..60 {
             self.hear();
@@ -353,7 +361,7 @@ impl History {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, max_shrink_iters: 20_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 2 * ProptestConfig::default().cases, max_shrink_iters: 20_000, ..ProptestConfig::default() })]
 
     #[test]
     fn every_history_keeps_one_leader_one_assignment_and_every_acknowledged_commit(

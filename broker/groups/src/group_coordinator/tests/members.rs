@@ -4,7 +4,7 @@ use protocol::ErrorCode;
 use protocol::messages::join_group::JoinGroupRequest;
 
 use super::world::*;
-use crate::{GroupSettings, Request, Response, Ticket};
+use crate::{GenerationId, GroupMetadata, GroupRecord, GroupSettings, MemberMetadata, Request, Response, Ticket};
 
 fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -102,8 +102,8 @@ fn an_assignment_that_cannot_be_written_is_computed_again() {
     world.commits = Commits::WhenTold;
     let (_, ticket) = world.join_new();
     let a = speaker(&mut world, ticket);
+    world.refuses = Some(ErrorCode::NotEnoughReplicas);
     let sync = world.sync(&a, &[(&a.member_id, "x")]);
-    world.fail_next(ErrorCode::NotEnoughReplicas);
     assert_eq!(world.synced(sync).error_code, ErrorCode::CoordinatorNotAvailable.code());
     assert_eq!(world.state(), "PreparingRebalance");
 }
@@ -247,8 +247,8 @@ fn a_static_member_counts_in_its_former_life_until_the_next_one_is_committed() {
     let back = world.join_static("b");
     assert!(!world.is_answered(back));
     assert_eq!(world.heartbeat(&b), ErrorCode::None);
-    world.fail_next(ErrorCode::NotLeaderOrFollower);
-    assert_eq!(world.joined(back).error_code, ErrorCode::NotCoordinator.code());
+    assert!(world.late_next());
+    assert_eq!(world.joined(back).error_code, ErrorCode::CoordinatorNotAvailable.code());
     assert_eq!(world.heartbeat(&b), ErrorCode::None);
     // What was appended and given up must not come true after all.
     world.restart();
@@ -524,4 +524,40 @@ fn groups_are_described_and_listed_with_their_state() {
     assert_eq!(unknown.error_code, ErrorCode::GroupIdNotFound.code());
     let unknown = world.coordinator.describe("nope", 5);
     assert_eq!((unknown.error_code, unknown.group_state.as_str()), (0, "Dead"));
+}
+
+#[test]
+fn waiting_for_a_static_member_without_a_rebalance_timeout_comes_to_an_end_in_every_tick() {
+    let mut world = World::standalone();
+    let member = |id: &str, instance_id: Option<&str>, session_timeout_ms| MemberMetadata {
+        member_id: id.into(),
+        instance_id: instance_id.map(Into::into),
+        client_id: "client".to_owned(),
+        client_host: "/10.0.0.7".to_owned(),
+        rebalance_timeout_ms: 0,
+        session_timeout_ms,
+        subscription: subscription(&["t"]),
+        assignment: subscription(&["t"]),
+    };
+    world.log.push(GroupRecord::Group {
+        group: GROUP.into(),
+        metadata: Some(GroupMetadata {
+            protocol_type: "consumer".to_owned(),
+            generation: GenerationId(1),
+            protocol: Some("range".to_owned()),
+            leader: Some("a".into()),
+            state_timestamp_ms: 0,
+            members: vec![member("a", None, 1000), member("b", Some("static"), 3_600_000)],
+        }),
+    });
+    world.restart_with(1);
+    // The dynamic member is silent; of the static one nothing is heard yet.
+    world.pass(Duration::from_secs(5));
+    assert_eq!(world.state(), "PreparingRebalance");
+    assert!(
+        world
+            .coordinator
+            .next_deadline()
+            .is_some_and(|next| next > world.now.monotonic)
+    );
 }

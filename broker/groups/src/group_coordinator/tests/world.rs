@@ -1,9 +1,11 @@
 //! A coordinator with its log and its clock, and clients that talk to it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use model::TopicId;
 use protocol::ErrorCode;
 use protocol::codec::Put;
 use protocol::messages::heartbeat::HeartbeatRequest;
@@ -16,7 +18,9 @@ use protocol::messages::offset_fetch::{
 use protocol::messages::sync_group::{SyncGroupRequest, SyncGroupRequestAssignment, SyncGroupResponse};
 use uuid::Uuid;
 
-use crate::{Context, Effects, GroupCoordinator, GroupRecord, GroupSettings, Now, Request, Response, Ticket, WriteId};
+use crate::{
+    Context, Effects, GroupCoordinator, GroupRecord, GroupSettings, Now, Request, Response, Ticket, Topics, WriteId,
+};
 
 pub(super) const GROUP: &str = "g";
 pub(super) const SESSION_MS: i32 = 10_000;
@@ -33,6 +37,7 @@ pub(super) enum Commits {
 pub(super) struct World {
     pub(super) coordinator: GroupCoordinator,
     pub(super) settings: GroupSettings,
+    pub(super) topics: Arc<Topics>,
     pub(super) commits: Commits,
     /// Records in the log.
     pub(super) log: Vec<GroupRecord>,
@@ -40,6 +45,10 @@ pub(super) struct World {
     pub(super) high_watermark: usize,
     /// Appends on their way: the end of each in the log.
     pub(super) uncommitted: VecDeque<(WriteId, usize)>,
+    /// Those of them that the coordinator was told are late.
+    late: BTreeSet<WriteId>,
+    /// What becomes of the next append, if it is refused.
+    pub(super) refuses: Option<ErrorCode>,
     pub(super) now: Now,
     pub(super) answers: BTreeMap<Ticket, Response>,
     pub(super) asked: u64,
@@ -64,10 +73,13 @@ impl World {
         Self {
             coordinator,
             settings,
+            topics: Arc::default(),
             commits: Commits::AtOnce,
             log: Vec::new(),
             high_watermark: 0,
             uncommitted: VecDeque::new(),
+            late: BTreeSet::new(),
+            refuses: None,
             now,
             answers: BTreeMap::new(),
             asked: 0,
@@ -95,6 +107,11 @@ impl World {
 
     pub(super) fn carry_out(&mut self, effects: Effects) {
         for write in effects.writes {
+            if let Some(error) = self.refuses.take() {
+                let effects = self.coordinator.failed(self.now, write.id, error);
+                self.carry_out(effects);
+                continue;
+            }
             self.log.extend(write.records.iter().cloned());
             self.coordinator.appended(&write);
             self.uncommitted.push_back((write.id, self.log.len()));
@@ -119,11 +136,16 @@ impl World {
         true
     }
 
-    /// The first append on its way is given up.
-    pub(super) fn fail_next(&mut self, error: ErrorCode) {
-        let (id, _) = self.uncommitted.pop_front().expect("an append is on its way");
-        let effects = self.coordinator.failed(self.now, id, error);
+    /// The first append that anybody waits for is late. It is in the log, and may be committed yet. False if there is none.
+    pub(super) fn late_next(&mut self) -> bool {
+        let awaited = self.uncommitted.iter().find(|(id, _)| !self.late.contains(id));
+        let Some((id, _)) = awaited.copied() else {
+            return false;
+        };
+        self.late.insert(id);
+        let effects = self.coordinator.failed(self.now, id, ErrorCode::RequestTimedOut);
         self.carry_out(effects);
+        true
     }
 
     /// Lets time pass, with every timer at its moment.
@@ -153,18 +175,31 @@ impl World {
         self.log.truncate(kept);
         self.high_watermark = kept;
         self.uncommitted.clear();
+        self.late.clear();
         let mut next = GroupCoordinator::new(self.settings.clone(), self.now);
         for record in &self.log {
             // Through the bytes, as in a log.
             let (key, value) = record.encode().unwrap();
             next.replay(&GroupRecord::decode(&key, value.as_deref()).unwrap().unwrap());
         }
+        next.topics_changed(Arc::clone(&self.topics));
         next.loaded(self.now);
         let Effects { replies, .. } = std::mem::replace(&mut self.coordinator, next).resign();
         self.carry_out(Effects {
             writes: Vec::new(),
             replies,
         });
+    }
+
+    /// Topics come, go and grow: names and sizes, with an id for each name.
+    pub(super) fn set_topics(&mut self, topics: &[(&str, i32)]) {
+        self.topics = Arc::new(
+            topics
+                .iter()
+                .map(|(name, size)| (*name, topic_id(name), *size))
+                .collect(),
+        );
+        self.coordinator.topics_changed(Arc::clone(&self.topics));
     }
 
     pub(super) fn restart(&mut self) {
@@ -273,6 +308,7 @@ impl World {
             group_id: GROUP.to_owned(),
             topics: Some(vec![OffsetFetchRequestTopics {
                 name: "mail".to_owned(),
+                topic_id: Uuid::nil(),
                 partition_indexes: vec![partition],
             }]),
             ..OffsetFetchRequestGroup::default()
@@ -326,6 +362,13 @@ impl World {
         assert_eq!(self.synced(b_sync).assignment, "two");
         (a, b)
     }
+}
+
+/// The id of the topic of that name.
+pub(super) fn topic_id(name: &str) -> TopicId {
+    TopicId(Uuid::from_u128(
+        name.bytes().fold(1, |id, byte| id * 256 + u128::from(byte)),
+    ))
 }
 
 /// What a consumer says of itself: the topics that it wants.
@@ -386,6 +429,7 @@ pub(super) fn commit_request(speaker: &Speaker, partition: i32, offset: i64) -> 
         retention_time_ms: -1,
         topics: vec![OffsetCommitRequestTopic {
             name: "mail".to_owned(),
+            topic_id: Uuid::nil(),
             partitions: vec![OffsetCommitRequestPartition {
                 partition_index: partition,
                 committed_offset: offset,

@@ -132,8 +132,6 @@ fn a_producer_whose_records_are_gone_is_still_known_after_a_crash() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
-
     /// The model: a list of (largest timestamp, bytes), one a segment, of which a prefix goes.
     #[test]
     fn what_survives_is_what_a_simple_model_says(

@@ -33,7 +33,7 @@ fn record(number: u64) -> Record {
         return ClusterFormatted {
             cluster_id: ClusterId::from_random([1; 16]),
             lineage: Lineage::from_random([2; 16]),
-            features: [("barnabas.version".to_owned(), 1)].into(),
+            features: [("barnabas.version".to_owned(), 2)].into(),
         }
         .into();
     }
