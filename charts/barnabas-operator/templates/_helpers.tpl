@@ -25,8 +25,17 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{ include "operator.name" . }}-{{ .Release.Namespace }}
 {{- end }}
 
+{{/* "Cluster" for all namespaces; nothing, and with it Role and RoleBinding, for one. */}}
+{{- define "operator.scope" -}}
+{{- if not .Values.watchNamespace }}Cluster{{ end -}}
+{{- end }}
+
 {{- define "operator.image" -}}
+{{- if .Values.image.digest -}}
+{{ .Values.image.repository }}@{{ .Values.image.digest }}
+{{- else -}}
 {{ .Values.image.repository }}:{{ default .Chart.AppVersion .Values.image.tag }}
+{{- end -}}
 {{- end }}
 
 {{- define "operator.brokerImage" -}}
