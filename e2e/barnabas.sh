@@ -31,8 +31,20 @@ images() {
 
 build_programs() {
   make --no-print-directory --directory "$REPOSITORY" build
-  BARNABAS_BIN=${CARGO_TARGET_DIR:-$REPOSITORY/target}/x86_64-unknown-linux-gnu/release
+  BARNABAS_BIN=$(programs_built)
   export BARNABAS_BIN
+}
+
+programs_built() { say "${CARGO_TARGET_DIR:-$REPOSITORY/target}/$(uname -m)-unknown-linux-gnu/release"; }
+
+# nobody_else RELEASE_NAMESPACE: no operator of anybody's is in the cluster but one that an earlier run of the same test has left there. What
+# a test takes away, or two operators would disagree on, must not be a user's.
+nobody_else() {
+  local there
+  there=$(helm list --all-namespaces --output json | python3 -c '
+import json, sys
+print(*("{name} in {namespace}".format(**r) for r in json.load(sys.stdin) if r["chart"].startswith("barnabas-operator-") and r["namespace"] != sys.argv[1]))' "$1") || return
+  [ -z "$there" ] || { echo "the operator is installed in this cluster already ($there): tests want one without it"; return 1; }
 }
 
 image() { printf '%s/barnabas-%s' "${IMAGE_REGISTRY:-localhost}" "$1"; }

@@ -6,6 +6,8 @@
 set -uo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd)
 source "$HERE/kubernetes/lib.sh"
+# How full this machine's disk is, is not what is tested here.
+export BARNABAS_DISK_LIMIT=${BARNABAS_DISK_LIMIT:-100}
 source "$HERE/verdicts.sh"
 
 RECORDS=${BARNABAS_RECORDS:-100000}
@@ -23,6 +25,8 @@ main() {
   try "Java console producer and consumer write and read back $RECORDS records bit for bit" java_round_trip
   try "what one client wrote, the others read" cross_reading
   try "a consumer group shares a topic, loses a member and goes on from its commits" python "$HERE/clients/group.py" "$ADDRESS" 20000
+  try "members of the new group protocol and of the classic one share a group through kill -9 of the broker" python "$HERE/clients/new_groups.py" "$BROKER"
+  try "what groups commit is kept and its log stays bounded, through kill -9" python "$HERE/clients/offsets_bound.py" "$BROKER"
   try "Java's console consumer reads in a group, and kafka-consumer-groups shows no lag" java_group
   try "hostile bytes cost only their own connection" python "$HERE/clients/hostile.py" "$ADDRESS" "$BROKER_PID"
   try "no acknowledgement before fdatasync with flush.messages=1" python "$HERE/clients/durable.py" "$ADDRESS" "$BROKER_PID"

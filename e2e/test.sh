@@ -3,7 +3,7 @@
 #
 # A section is a command; its output goes to target/test-logs/<section>.log and its verdicts are counted from there:
 # cargo's `test result:` lines, or lines that begin with `ok - `, `not ok - ` and `skip - `.
-# SECTIONS="check rust clients kubernetes" chooses some.
+# SECTIONS="rust clients" chooses some of: format lints rust fuzz programs clients interop tools differential charts operator chaos release kubernetes deny.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 TARGET_DIR=${CARGO_TARGET_DIR:-target}
@@ -12,12 +12,14 @@ LOGS=$TARGET_DIR/test-logs
 mkdir -p "$LOGS"
 export BARNABAS_BIN=$(cd "$TARGET_DIR" && pwd)/$HOST/release
 passed=0 failed=0 skipped=0
+ran=" "
 
 # section NAME SECONDS COMMAND...: runs COMMAND for at most SECONDS, shows its verdict lines, counts them.
 section() {
   local name=$1 limit=$2 log=$LOGS/$1.log started=$SECONDS status p f s
   shift 2
   case " ${SECTIONS:-$name} " in *" $name "*) ;; *) return ;; esac
+  ran+="$name "
   echo "== $name: $*"
   timeout --kill-after=30 "$limit" "$@" > "$log" 2>&1 < /dev/null
   status=$?
@@ -38,10 +40,21 @@ section() {
 section format 120 cargo fmt --all --check
 section lints 1500 cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
 section rust 1800 cargo test --locked --workspace --no-fail-fast
+section fuzz 900 env RUNS=0 SECONDS_EACH=4 fuzz/run.sh
 section programs 1800 make --no-print-directory build
 section clients 1200 e2e/run-clients.sh
+section interop 1500 e2e/run-interop.sh
+section tools 600 e2e/run-tools.sh
+section differential 600 e2e/run-differential.sh
+section charts 600 e2e/run-charts.sh
+section operator 1200 e2e/run-operator.sh
+section chaos 600 e2e/run-chaos.sh
+section release 300 e2e/run-release.sh
 section kubernetes 2400 e2e/run-kubernetes.sh
 section deny 900 make --no-print-directory deny
 
+for name in ${SECTIONS:-}; do
+  [[ $ran == *" $name "* ]] || { echo "not ok - there is no section $name"; failed=$((failed + 1)); }
+done
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" -eq 0 ]

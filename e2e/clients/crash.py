@@ -22,7 +22,7 @@ PARTITIONS = 3
 
 class Writer(threading.Thread):
     def __init__(self, name, address):
-        super().__init__()
+        super().__init__(daemon=True)
         self.label, self.acknowledged, self.failures, self.sent = name, {}, [], 0
         self.stopping = threading.Event()
         self.producer = Producer(
@@ -64,32 +64,37 @@ def main():
     broker, rounds = sys.argv[1], int(sys.argv[2])
     chance = random.Random(int(sys.argv[3]) if len(sys.argv) > 3 else 7)
     address = addresses.free()
-    with tempfile.TemporaryDirectory() as data, open(f"{data}.log", "w", encoding="utf-8") as log:
+    with tempfile.TemporaryDirectory() as folder, open(f"{folder}/broker.log", "w", encoding="utf-8") as log:
+        data = f"{folder}/data"
         command = [broker, "standalone", "--data-dir", data, "--listen", address, "--metrics", "off", "--config", f"num.partitions={PARTITIONS}"]
         process = subprocess.Popen(command, stdout=log, stderr=log)
-        wire.make_topic(address, "crash").close()
-        writers = [Writer(name, address) for name in ("anna", "otto")]
-        for writer in writers:
-            writer.start()
-        for _ in range(rounds):
-            before = sum(len(writer.acknowledged) for writer in writers)
-            time.sleep(chance.uniform(0.1, 0.8))
-            deadline = time.monotonic() + 20
-            while sum(len(writer.acknowledged) for writer in writers) == before:
-                assert time.monotonic() < deadline, f"nothing was acknowledged for 20 s; see {data}.log"
-                time.sleep(0.01)
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            process = subprocess.Popen(command, stdout=log, stderr=log)
-        for writer in writers:
-            writer.stopping.set()
-        for writer in writers:
-            writer.join()
         try:
+            wire.make_topic(address, "crash").close()
+            writers = [Writer(name, address) for name in ("anna", "otto")]
+            for writer in writers:
+                writer.start()
+            for _ in range(rounds):
+                wait_for_writes(writers, chance.uniform(0.1, 0.8))
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+                process = subprocess.Popen(command, stdout=log, stderr=log)
+            for writer in writers:
+                writer.stopping.set()
+            for writer in writers:
+                writer.join()
             verify(address, writers, rounds)
         finally:
             process.terminate()
             process.wait()
+
+
+def wait_for_writes(writers, pause):
+    before = sum(len(writer.acknowledged) for writer in writers)
+    time.sleep(pause)
+    deadline = time.monotonic() + 20
+    while sum(len(writer.acknowledged) for writer in writers) == before:
+        assert time.monotonic() < deadline, "nothing was acknowledged for 20 s"
+        time.sleep(0.01)
 
 
 def verify(address, writers, rounds):

@@ -32,6 +32,7 @@ def attacks():
     chance = random.Random(3)
     header = struct.pack(">hhih", wire.METADATA, 1, 7, -1)
     return {
+        "half a frame, then silence, while all the others come": half,
         # The issue's own: 12 bytes that declare 2^31 - 1 topics.
         "12 bytes with 2^31 elements": frame(header[:8] + struct.pack(">i", 0x7FFFFFFF)),
         "2^31 elements after a whole header": frame(header + struct.pack(">i", 0x7FFFFFFF)),
@@ -47,7 +48,6 @@ def attacks():
         "a batch cut short": broken_batch(lambda data: data[:-3]),
         "a batch that counts 2^31 - 1 records": broken_batch(lambda data: data[:57] + struct.pack(">i", 0x7FFFFFFF) + data[61:]),
         "a topic name with a slash": topic_name("../../etc"),
-        "half a frame, then silence": half,
     }
 
 
@@ -55,8 +55,8 @@ def raw(data):
     def attack(address):
         connection = wire.Connection(address, timeout=5)
         try:
+            # Nothing says that this is all: the broker must not wait for more.
             connection.socket.sendall(data)
-            connection.socket.shutdown(socket.SHUT_WR)
             connection.receive()
         except (TimeoutError, socket.timeout):
             return False
@@ -99,10 +99,13 @@ def topic_name(name):
     return attack
 
 
+SILENT = []
+
+
 def half(address):
     connection = wire.Connection(address)
     connection.socket.sendall(struct.pack(">i", 1000) + b"\0" * 10)
-    connection.close()
+    SILENT.append(connection)
     return True
 
 

@@ -2,7 +2,7 @@
 # python.sh: prints a Python that has confluent-kafka; makes it in the cache when it is not there.
 set -euo pipefail
 source "$(dirname "$0")/../kubernetes/lib.sh"
-VERSION=2.11.1
+VERSION=2.16.1
 HOME_OF=$CACHE/python-confluent-kafka-$VERSION
 
 if [ ! -e "$HOME_OF/complete" ]; then

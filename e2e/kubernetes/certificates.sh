@@ -38,7 +38,7 @@ current-context: barnabas-local
 clusters:
 - name: barnabas-local
   cluster:
-    server: https://$CONTROL_PLANE_ADDRESS:6443
+    server: https://$CONTROL_PLANE_ADDRESS:$API_PORT
     certificate-authority-data: $(base64 -w0 ca.crt)
 users:
 - name: $1

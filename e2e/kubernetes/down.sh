@@ -41,7 +41,8 @@ containers() {
 shims() {
   local process
   for process in /proc/[0-9]*; do
-    if tr '\0' ' ' < "$process/cmdline" 2> /dev/null | grep -q "^[^ ]*containerd-shim.* -address $STATE/"; then
+    # Processes come and go meanwhile.
+    if { tr '\0' ' ' < "$process/cmdline"; } 2> /dev/null | grep -q "^[^ ]*containerd-shim.* -address $STATE/"; then
       kill -s KILL "${process#/proc/}" 2> /dev/null
     fi
   done

@@ -44,9 +44,29 @@ debian_packages() {
     || { tail -5 /tmp/barnabas-apt.log >&2; die "apt-get could not install ${missing[*]}"; }
 }
 
+go_is_here() {
+  command -v go > /dev/null || debian_packages golang-go
+  export GOFLAGS="-buildvcs=false -trimpath" CGO_ENABLED=0
+}
+
+# go_tool MODULE VERSION: a program from the Go modules, built once; prints its path.
+go_tool() {
+  local name=${1##*/} folder
+  folder=$CACHE/go-tools/$name-$2
+  if [ ! -x "$folder/$name" ]; then
+    go_is_here
+    mkdir -p "$folder"
+    GOBIN=$folder go install -ldflags '-s -w' "$1@v$2" >&2
+  fi
+  say "$folder/$name"
+}
+
 # The cluster's addresses: everything lies on one bridge of this machine.
 BRIDGE=barnabas0
 CONTROL_PLANE_ADDRESS=10.88.0.1
+API_PORT=6443
+ETCD_PORT=23790
+ETCD_PEER_PORT=23800
 SERVICE_RANGE=10.96.0.0/16
 POD_RANGE=10.88.0.0/16
 DNS_ADDRESS=10.96.0.10
