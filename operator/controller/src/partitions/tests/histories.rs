@@ -1,7 +1,7 @@
 //! What holds after every record of arbitrary histories of decisions.
 
 use model::record::PartitionChanged;
-use model::{MetadataImage, ReportedLog};
+use model::{DirectoryId, MetadataImage, ReportedLog};
 use proptest::prelude::*;
 
 use super::*;
@@ -62,7 +62,7 @@ fn happen(bench: &mut Bench, event: &Event, number: u128) {
                 registration.clean_shutdown_epoch = bench.image().broker(BrokerId(*id)).map(|broker| broker.epoch);
             }
             if *wiped {
-                registration.directory_id = model::DirectoryId(uuid::Uuid::from_u128(number));
+                registration.directory_id = DirectoryId(uuid::Uuid::from_u128(number));
             }
             // Refused while the former process lives.
             if matches!(bench.register(registration), Reply::Registered(_)) {
@@ -127,6 +127,12 @@ fn own(record: &Record, index: i32) -> Option<&PartitionChanged> {
         Record::PartitionChanged(changed) if changed.partition.0 == index => Some(changed),
         _ => None,
     }
+}
+
+/// Which volume each broker had.
+fn directories(image: &MetadataImage) -> Vec<(BrokerId, DirectoryId)> {
+    let brokers = image.brokers().iter();
+    brokers.map(|(id, broker)| (*id, broker.directory_id)).collect()
 }
 
 /// What must hold between one record and the next.
@@ -225,10 +231,15 @@ proptest! {
             let published = bench.published.len();
             happen(&mut bench, event, number as u128 + 10);
             prop_assert!(bench.stepped_down.is_none(), "{:?}", bench.stepped_down);
-            let wiped = matches!(event, Event::Revive { wiped: true, .. });
+            let directories = directories(&image);
             let mut former = before;
             for frame in &bench.published[published..] {
                 image.apply_frame(frame).expect("the fold of the controller's own records");
+                // Also where an older volume came back.
+                let other = |(id, directory): &(BrokerId, DirectoryId)| {
+                    image.broker(*id).is_some_and(|broker| broker.directory_id != *directory)
+                };
+                let wiped = directories.iter().any(other);
                 for index in 0..PARTITIONS {
                     let topic = image.topic_by_name("t").expect("the topic");
                     let after = topic.partitions[index as usize].clone();
