@@ -23,128 +23,26 @@ use crate::metrics::TopicMetrics;
 use crate::throttle::Throttled;
 
 mod committing;
+mod fetching;
+mod figures;
 mod following;
 mod offsets;
+mod refusal;
 mod retention;
 #[cfg(test)]
 mod tests;
 
 pub use broker_replication::{CheckpointOffsets, FollowerReader, FoundOffset, ReadSpec, Reader};
 pub use committing::{Committing, Place, Uncommitted, Wake};
+pub use fetching::FetchWaiter;
+pub use figures::{IsrChange, PartitionLook, PartitionStatus};
+pub use refusal::Refusal;
 
 /// What a read of this broker's disk found.
 pub type ReadSlice = broker_replication::ReadSlice<FsDir>;
 
 /// Outcomes of one append whose memory a partition keeps for the next.
 const KEPT_OUTCOMES: usize = 16;
-
-/// A fetch that waits for records. One value is parked at every partition of its request.
-#[derive(Debug, Default)]
-pub struct FetchWaiter {
-    notify: tokio::sync::Notify,
-}
-
-impl FetchWaiter {
-    /// Wakes the fetch, from any thread; a wake-up before the wait is not lost.
-    pub fn wake(&self) {
-        self.notify.notify_one();
-    }
-
-    /// Waits for [`Self::wake`].
-    pub async fn woken(&self) {
-        self.notify.notified().await;
-    }
-}
-
-/// Why a request does not get what it wants from a partition.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// For the client's program.
-    pub code: ErrorCode,
-    /// For the client's people; only newer versions carry it.
-    pub message: String,
-    /// Records of a produced batch that are at fault, by their position in it, each with a sentence.
-    pub records: Vec<(i32, String)>,
-}
-
-impl Refusal {
-    pub(crate) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            message: message.into(),
-            records: Vec::new(),
-        }
-    }
-}
-
-impl From<LogError> for Refusal {
-    fn from(error: LogError) -> Self {
-        Self::new(error.code(), error.to_string())
-    }
-}
-
-impl From<ReplicaError> for Refusal {
-    fn from(error: ReplicaError) -> Self {
-        Self::new(error.code(), error.to_string())
-    }
-}
-
-impl From<&AppendError> for Refusal {
-    fn from(error: &AppendError) -> Self {
-        Self {
-            records: error.record_errors(),
-            ..Self::new(error.code(), error.to_string())
-        }
-    }
-}
-
-/// What the metrics count.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct PartitionStatus {
-    /// Led here.
-    pub leader: bool,
-    /// Its log cannot be used.
-    pub offline: bool,
-    /// Led here, with an incomplete ISR.
-    pub under_replicated: bool,
-    /// In-sync replicas above the minimum; `None` if not led here.
-    pub min_isr_margin: Option<i64>,
-}
-
-/// One partition as its gauges show it: `log_start_offset <= high_watermark <= log_end_offset`.
-#[derive(Debug, Clone, Copy)]
-pub struct PartitionLook {
-    /// Led here.
-    pub leader: bool,
-    /// Bytes of its log.
-    pub size_bytes: u64,
-    /// Segments of its log.
-    pub segments: usize,
-    /// Its first offset.
-    pub log_start_offset: i64,
-    /// Everything before it is committed.
-    pub high_watermark: i64,
-    /// The offset after its last record.
-    pub log_end_offset: i64,
-}
-
-/// How a record changed the in-sync set of a partition that is led here.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct IsrChange {
-    /// It lost a member.
-    pub shrank: bool,
-    /// It gained one.
-    pub expanded: bool,
-}
-
-impl IsrChange {
-    fn between(before: &[BrokerId], after: &[BrokerId]) -> Self {
-        Self {
-            shrank: before.iter().any(|member| !after.contains(member)),
-            expanded: after.iter().any(|member| !before.contains(member)),
-        }
-    }
-}
 
 /// A partition with a replica on this broker.
 pub struct PartitionHandle {
@@ -359,116 +257,6 @@ impl PartitionHandle {
         committing
     }
 
-    /// Reads what the reader may see. May wait for the disk, and everybody who wants the partition with it.
-    pub fn read(&self, spec: ReadSpec) -> Result<ReadSlice, Refusal> {
-        let mut inner = self.inner.lock();
-        self.note_follower(&mut inner, &spec)?;
-        Ok(inner.replica()?.read(spec)?)
-    }
-
-    /// The same from memory; `None` if the disk must be waited for. See [`Self::cold_read`].
-    pub fn read_cached(&self, spec: ReadSpec) -> Result<Option<ReadSlice>, Refusal> {
-        let mut inner = self.inner.lock();
-        self.note_follower(&mut inner, &spec)?;
-        Ok(inner.replica()?.read_cached(spec)?)
-    }
-
-    /// What a follower's fetch says of it, before it is answered: the answer has the watermark that comes of it.
-    fn note_follower(&self, inner: &mut Inner, spec: &ReadSpec) -> Result<(), Refusal> {
-        if matches!(spec.reader, Reader::Consumer { .. }) {
-            return Ok(());
-        }
-        let fetched = inner.replica()?.follower_fetched(spec, monotonic_ms())?;
-        if fetched.watermark_moved {
-            inner.wake_committed();
-        }
-        inner.wake_deletions();
-        if fetched.may_join {
-            self.isr_wanted.note(self.topic_id, self.index);
-        }
-        Ok(())
-    }
-
-    /// Brings what [`Self::read_cached`] missed into memory. Waits for the disk, but makes nobody else wait.
-    pub fn cold_read(&self, spec: ReadSpec) -> Result<(), LogError> {
-        let cold = match &self.inner.lock().replica {
-            State::Open(replica) => replica.log().cold_read(spec.offset, spec.max_bytes)?,
-            State::Offline(_) | State::Closed => None,
-        };
-        cold.map_or(Ok(()), |cold| cold.warm())
-    }
-
-    /// Parks a fetch that has seen everything below `max_offset` until there is more. False if there is more already, or
-    /// no leader.
-    ///
-    /// A follower that was `told` a watermark waits for that to move, too: clients read there (Kafka's `DelayedFetch`).
-    pub fn wait_beyond(&self, reader: Reader, max_offset: i64, told: Option<i64>, waiter: &Arc<FetchWaiter>) -> bool {
-        let mut inner = self.inner.lock();
-        let inner = &mut *inner;
-        let State::Open(replica) = &inner.replica else {
-            return false;
-        };
-        let (end, fetches) = match reader {
-            Reader::Consumer { .. } => (replica.high_watermark(), &mut inner.fetches),
-            Reader::Follower(_) => (replica.log().log_end_offset(), &mut inner.follower_fetches),
-        };
-        let served = replica.leader().is_some() || reader == Reader::Consumer { anywhere: true };
-        let high_watermark = replica.high_watermark();
-        if end > max_offset || !served || told.is_some_and(|told| high_watermark > told) {
-            return false;
-        }
-        fetches.wait_for(max_offset.saturating_add(1), Arc::clone(waiter));
-        if let Some(told) = told {
-            inner.fetches.wait_for(told.saturating_add(1), Arc::clone(waiter));
-        }
-        true
-    }
-
-    /// Where the client should rather read, of the in-sync followers that `suits`: the one that has most. Kafka's
-    /// `RackAwareReplicaSelector`.
-    pub fn preferred_read_replica(
-        &self,
-        current_leader_epoch: i32,
-        offset: i64,
-        suits: impl Fn(BrokerId) -> bool,
-    ) -> Option<BrokerId> {
-        let inner = self.inner.lock();
-        let State::Open(replica) = &inner.replica else {
-            return None;
-        };
-        let replicas = replica.read_replicas(current_leader_epoch, offset).ok()?;
-        replicas
-            .filter(|replica| suits(replica.id))
-            .max_by_key(|replica| (replica.log_end_offset, replica.caught_up_ms, replica.id))
-            .map(|replica| replica.id)
-    }
-
-    /// What a client of this leader may see, if it believes in that leader epoch.
-    pub fn leader_high_watermark(&self, current_leader_epoch: i32) -> Result<i64, Refusal> {
-        let mut inner = self.inner.lock();
-        let leader = inner.replica()?.leader_in(current_leader_epoch)?;
-        Ok(leader
-            .visible_high_watermark()
-            .ok_or(ReplicaError::OffsetNotAvailable)?)
-    }
-
-    /// Where the leadership begins whose start is not committed yet: consumers wait for it (METADATA 13).
-    pub fn awaited_epoch_start(&self) -> Option<i64> {
-        let inner = self.inner.lock();
-        let leader = inner.leader()?;
-        let hidden = leader.visible_high_watermark().is_none();
-        hidden.then(|| leader.epoch_start_offset())
-    }
-
-    /// Forgets a fetch that was answered.
-    pub fn forget(&self, reader: Reader, waiter: &Arc<FetchWaiter>) {
-        let mut inner = self.inner.lock();
-        if matches!(reader, Reader::Follower(_)) {
-            inner.follower_fetches.retain(|parked| !Arc::ptr_eq(parked, waiter));
-        }
-        inner.fetches.retain(|parked| !Arc::ptr_eq(parked, waiter));
-    }
-
     /// The first offset of the log.
     pub fn log_start_offset(&self) -> Result<i64, Refusal> {
         Ok(self.inner.lock().replica()?.log().log_start_offset())
@@ -502,45 +290,12 @@ impl PartitionHandle {
         Ok(self.inner.lock().replica()?.log_mut().roll_active()?)
     }
 
-    /// For the gauges.
-    pub fn status(&self) -> PartitionStatus {
-        let inner = self.inner.lock();
-        let leader = inner.leader();
-        PartitionStatus {
-            leader: leader.is_some(),
-            offline: match &inner.replica {
-                State::Open(replica) => replica.log().offline().is_some(),
-                State::Offline(_) => true,
-                State::Closed => false,
-            },
-            under_replicated: leader.is_some_and(LeaderState::is_under_replicated),
-            min_isr_margin: leader.map(LeaderState::min_isr_margin),
-        }
-    }
-
     /// Where its log ends; `None` if it cannot be used.
     pub fn log_end(&self) -> Option<LogEnd> {
         match &self.inner.lock().replica {
             State::Open(replica) => replica.log_end(),
             State::Offline(_) | State::Closed => None,
         }
-    }
-
-    /// For the gauges of this partition; `None` if its log is not open.
-    pub fn look(&self) -> Option<PartitionLook> {
-        let inner = self.inner.lock();
-        let State::Open(replica) = &inner.replica else {
-            return None;
-        };
-        let log = replica.log();
-        Some(PartitionLook {
-            leader: replica.leader().is_some(),
-            size_bytes: log.size_bytes(),
-            segments: log.segment_count(),
-            log_start_offset: log.log_start_offset(),
-            high_watermark: replica.high_watermark(),
-            log_end_offset: log.log_end_offset(),
-        })
     }
 
     /// Closes the log; later requests are refused. Returns what the checkpoints of a clean stop need.
