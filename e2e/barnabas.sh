@@ -1,4 +1,4 @@
-# Sourced by demo.sh and run-kubernetes.sh: the steps that both take with a cluster.
+# Sourced by demo.sh, run-kubernetes.sh and run-upgrade.sh: the steps that they take with a cluster.
 # shellcheck shell=bash
 
 E2E=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -48,6 +48,15 @@ print(*("{name} in {namespace}".format(**r) for r in json.load(sys.stdin) if r["
 }
 
 image() { printf '%s/barnabas-%s' "${IMAGE_REGISTRY:-localhost}" "$1"; }
+
+# Whatever runs in them from here on, test pods too, is judged by the strictest standard.
+restricted_namespaces() {
+  local namespace
+  for namespace in "$NAMESPACE" "$OPERATOR_NAMESPACE"; do
+    kubectl create namespace "$namespace" --dry-run=client -o yaml | kubectl apply -f - > /dev/null
+    kubectl label namespace "$namespace" pod-security.kubernetes.io/enforce=restricted --overwrite > /dev/null
+  done
+}
 
 install_operator() {
   helm upgrade --install barnabas "$REPOSITORY/charts/barnabas-operator" --namespace "$OPERATOR_NAMESPACE" --create-namespace \

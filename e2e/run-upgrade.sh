@@ -111,14 +111,6 @@ no_definitions() {
   [ -z "$there" ] || { echo "Barnabas is in this cluster already, and its definitions would be deleted with all that they define: use another cluster"; return 1; }
 }
 
-restricted_namespaces() {
-  local namespace
-  for namespace in "$NAMESPACE" "$OPERATOR_NAMESPACE"; do
-    kubectl create namespace "$namespace" --dry-run=client -o yaml | kubectl apply -f - > /dev/null
-    kubectl label namespace "$namespace" pod-security.kubernetes.io/enforce=restricted --overwrite > /dev/null
-  done
-}
-
 # --- what the API server says to the charts ---
 
 server_takes_all() {
