@@ -9,6 +9,7 @@ use std::time::Duration;
 use broker_log::DataDir as LogDir;
 use broker_log::dir::fs::FsDir;
 use broker_network::{DEFAULT_FRAME_LIMIT, IdleLimit, NetworkConfig, Server, connection_limit, raise_descriptor_limit};
+use broker_replication::Standing;
 use control::StreamGuard;
 use controller_host::entropy::random_bytes;
 use model::{BrokerId, DirectoryId, Endpoint, IncarnationId};
@@ -123,8 +124,17 @@ pub async fn run(
     let frame_limit = Arc::new(AtomicUsize::new(DEFAULT_FRAME_LIMIT));
     let known = image.offset() >= model::MetadataOffset(0);
 
-    // The broker itself. Partitions that nobody else holds are served from here on (METADATA 18).
-    let link = ControllerLink::new(connect(incarnation)?, tokio::runtime::Handle::current());
+    // The broker itself. Partitions that nobody else holds are served from here on, and the others are followed if nothing
+    // of them was lost (METADATA 18).
+    let standing = Standing::at_start(
+        &image,
+        role.id,
+        directory_id,
+        membership::boot_id().as_deref(),
+        clean_shutdown_epoch,
+    );
+    let runtime = tokio::runtime::Handle::current();
+    let link = ControllerLink::new(connect(incarnation)?, runtime, role.id, standing);
     let endpoints = listeners
         .iter()
         .map(|l| Endpoint {
@@ -154,7 +164,7 @@ pub async fn run(
     fetches::register(&metrics, &broker);
     groups::metrics::register(&metrics, &broker);
     partition_metrics::register(&metrics, &broker);
-    broker.apply(&broker.metadata.snapshot(), None);
+    broker.apply(&broker.metadata.snapshot());
     readiness.logs_recovered();
 
     // Signs of life.
@@ -229,13 +239,13 @@ pub async fn run(
     // The way back: hand over, stop listening, answer what is open, close the logs, say that all is well.
     tracing::info!("stopping");
     readiness.stopping();
-    let epoch = broker.controller.session().map(|session| session.broker_epoch);
+    let epoch = broker.controller.standing().epoch();
     // A membership that has ended has nobody to hand over to.
     if ended.is_ok() {
         tokio::select! {
             // Records go on arriving meanwhile: that is how leaderships move.
             _ = &mut membership => {}
-            () = membership::hand_over(&broker, incarnation, HAND_OVER) => {}
+            () = membership::hand_over(&broker, HAND_OVER) => {}
         }
     }
     proposals.abort();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use broker_network::IdleLimit;
 use model::config;
-use model::{BrokerEpoch, BrokerId, ClusterId, Endpoint, MetadataImage, PartitionIndex, TopicId};
+use model::{BrokerId, ClusterId, Endpoint, MetadataImage, PartitionIndex, TopicId};
 use protocol::ErrorCode;
 
 use crate::clock::monotonic;
@@ -75,13 +75,13 @@ pub struct ListedBroker {
 }
 
 impl BrokerContext {
-    /// Makes this broker be what `image` says to the process that registered as `session`. The image is on disk already
-    /// (METADATA 8).
-    pub fn apply(self: &Arc<Self>, image: &MetadataImage, session: Option<BrokerEpoch>) {
+    /// Makes this broker be what `image` says to this process. The image is on disk already (METADATA 8).
+    pub fn apply(self: &Arc<Self>, image: &MetadataImage) {
+        let standing = self.controller.standing();
         self.follow_settings(image);
         self.departures.follow(&self.metadata.image(), image, monotonic());
-        let following = self.replicas.apply(image, session);
-        self.fetchers.apply(self, image, session, following);
+        let following = self.replicas.apply(image, standing);
+        self.fetchers.apply(self, image, standing, following);
     }
 
     /// All brokers that clients of `listener` can reach, this one always among them, in the order of their ids.

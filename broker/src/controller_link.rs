@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
+use broker_replication::Standing;
 use bytes::Bytes;
 use control::{
     AdminRequest, AlterPartition, ControlClient, ControlError, Heartbeat, HeartbeatAnswer, MetadataEvent,
@@ -52,22 +53,29 @@ pub enum LinkError {
 pub struct ControllerLink {
     controller: Controller,
     runtime: Handle,
-    session: watch::Sender<Option<Session>>,
+    id: BrokerId,
+    standing: watch::Sender<Standing>,
 }
 
 impl ControllerLink {
-    /// A link whose calls run on `runtime`.
-    pub fn new(controller: Controller, runtime: Handle) -> Self {
+    /// A link whose calls run on `runtime`, for a process that stands so to the broker `id` before it has registered.
+    pub fn new(controller: Controller, runtime: Handle, id: BrokerId, standing: Standing) -> Self {
         Self {
             controller,
             runtime,
-            session: watch::Sender::new(None),
+            id,
+            standing: watch::Sender::new(standing),
         }
+    }
+
+    /// How this process stands to the registered broker.
+    pub fn standing(&self) -> Standing {
+        *self.standing.borrow()
     }
 
     /// The registration of this process, if it has one.
     pub fn session(&self) -> Option<Session> {
-        *self.session.borrow()
+        self.session_of(self.standing())
     }
 
     /// Registers this process, trying for up to `patience`.
@@ -76,17 +84,15 @@ impl ControllerLink {
             Controller::Local(handle) => handle.register(registration.clone()).await?,
             Controller::Remote(client) => client.register(&registration, patience).await?,
         };
-        let session = Session {
-            broker_id: registration.broker_id,
-            broker_epoch: registered.broker_epoch,
-        };
-        self.session.send_replace(Some(session));
+        self.standing
+            .send_replace(Standing::Registered(registered.broker_epoch));
         Ok(registered)
     }
 
     /// The controller does not know this registration any more.
     pub fn forget_session(&self) {
-        self.session.send_replace(None);
+        // Nor is it the heir of an earlier one: another process may be the broker now.
+        self.standing.send_replace(Standing::Stranger);
     }
 
     /// "I live."
@@ -189,12 +195,20 @@ impl ControllerLink {
 
     /// The registration, as soon as there is one: a client that comes during the start only waits a moment.
     async fn registered(&self, patience: Duration) -> Result<Session, LinkError> {
-        let mut session = self.session.subscribe();
-        let registered = tokio::time::timeout(patience, session.wait_for(Option::is_some)).await;
-        let registered = registered
-            .ok()
-            .and_then(|waited| waited.ok().and_then(|session| *session));
-        registered.ok_or(LinkError::NotRegistered)
+        let mut standing = self.standing.subscribe();
+        let registered = standing.wait_for(|standing| standing.registered().is_some());
+        let registered = tokio::time::timeout(patience, registered).await;
+        let standing = registered.ok().and_then(|waited| waited.ok().map(|standing| *standing));
+        standing
+            .and_then(|standing| self.session_of(standing))
+            .ok_or(LinkError::NotRegistered)
+    }
+
+    fn session_of(&self, standing: Standing) -> Option<Session> {
+        standing.registered().map(|broker_epoch| Session {
+            broker_id: self.id,
+            broker_epoch,
+        })
     }
 
     async fn run<T: Send + 'static>(

@@ -178,7 +178,7 @@ impl Membership {
         let file = Arc::clone(&self.image_file);
         let done = tokio::task::spawn_blocking(move || {
             let _step = file.lock();
-            broker.apply(&broker.metadata.snapshot(), session_epoch(&broker));
+            broker.apply(&broker.metadata.snapshot());
             broker.groups.nudge();
         });
         if let Err(error) = done.await {
@@ -236,7 +236,6 @@ impl Membership {
         drop(image);
         let heartbeats = Heartbeats {
             broker: Arc::clone(&self.broker),
-            incarnation: self.process.incarnation,
             wanted: self.wanted,
             readiness: Arc::clone(&self.readiness),
         };
@@ -373,7 +372,7 @@ impl Follower<'_> {
                     crate::error::disk_advice(&error)
                 )
             })?;
-            broker.apply(&image, session_epoch(&broker));
+            broker.apply(&image);
             broker.replicas.sweep(&image);
             broker.metrics.metadata_offset.set(image.offset().0);
             broker.metadata.publish(image);
@@ -410,7 +409,6 @@ fn session_epoch(broker: &BrokerContext) -> Option<BrokerEpoch> {
 /// "I live", once a second, and at once when there is news.
 struct Heartbeats {
     broker: Arc<BrokerContext>,
-    incarnation: IncarnationId,
     wanted: MetadataOffset,
     readiness: Arc<Readiness>,
 }
@@ -441,15 +439,9 @@ impl Heartbeats {
         let Some(session) = self.broker.controller.session() else {
             return Ok(());
         };
-        let (applied, chain_hash) = {
-            let image = self.broker.metadata.image();
-            (image.offset(), image.chain_hash())
-        };
         let heartbeat = Heartbeat {
             session,
-            incarnation: self.incarnation,
-            applied,
-            chain_hash: Some(chain_hash),
+            applied: self.broker.metadata.image().offset(),
             want_shutdown,
             ready: self.readiness.has_recovered_logs(),
         };
@@ -504,18 +496,12 @@ impl Heartbeats {
 }
 
 /// Tells the controller that this broker leaves, and waits until leaderships have moved or `patience` is over.
-pub async fn hand_over(broker: &BrokerContext, incarnation: IncarnationId, patience: Duration) {
+pub async fn hand_over(broker: &BrokerContext, patience: Duration) {
     let leaving = async {
         while let Some(session) = broker.controller.session() {
-            let (applied, chain_hash) = {
-                let image = broker.metadata.image();
-                (image.offset(), image.chain_hash())
-            };
             let heartbeat = Heartbeat {
                 session,
-                incarnation,
-                applied,
-                chain_hash: Some(chain_hash),
+                applied: broker.metadata.image().offset(),
                 want_shutdown: true,
                 ready: true,
             };
@@ -539,7 +525,7 @@ fn position(image: &MetadataImage) -> Option<Position> {
 }
 
 /// The kernel's id of this boot: with it the same, the page cache has survived (METADATA 16).
-fn boot_id() -> Option<String> {
+pub(crate) fn boot_id() -> Option<String> {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
         .ok()
         .map(|text| text.trim().to_owned())

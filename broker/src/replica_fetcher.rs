@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use broker_replication::Standing;
 use model::{BrokerEpoch, BrokerId, MetadataImage};
 use parking_lot::{Condvar, Mutex};
 
@@ -94,7 +95,7 @@ impl ReplicaFetchers {
         &self,
         broker: &Arc<BrokerContext>,
         image: &MetadataImage,
-        session: Option<BrokerEpoch>,
+        standing: Standing,
         Following { mut followed, changed }: Following,
     ) {
         let mut running = self.running.lock();
@@ -109,7 +110,7 @@ impl ReplicaFetchers {
             }
         }
         while let Some((leader, partitions)) = followed.pop_first() {
-            let target = self.target(image, leader, session);
+            let target = self.target(image, leader, standing);
             let news = changed.contains(&leader);
             if let Some(fetcher) = running.get(&leader).filter(|fetcher| !fetcher.thread.is_finished()) {
                 fetcher.orders.set(target, partitions, news);
@@ -144,7 +145,7 @@ impl ReplicaFetchers {
         }
     }
 
-    fn target(&self, image: &MetadataImage, leader: BrokerId, session: Option<BrokerEpoch>) -> Option<Target> {
+    fn target(&self, image: &MetadataImage, leader: BrokerId, standing: Standing) -> Option<Target> {
         let broker = image.broker(leader)?;
         let endpoint = match &self.listener {
             Some(name) => broker.endpoint(name)?,
@@ -154,7 +155,7 @@ impl ReplicaFetchers {
             host: endpoint.host.clone(),
             port: endpoint.port,
             leader_broker_epoch: broker.epoch,
-            broker_epoch: session?,
+            broker_epoch: standing.epoch()?,
         })
     }
 }

@@ -11,7 +11,7 @@ use arc_swap::{ArcSwap, Guard};
 use broker_log::dir::fs::FsDir;
 use broker_log::{DataDir as LogDir, LastLife, LogConfig, StoredAs};
 use broker_network::DEFAULT_FRAME_LIMIT;
-use broker_replication::Duty;
+use broker_replication::{Duty, Standing};
 use model::config::{CompressionType, TopicConfig};
 use model::{
     BrokerEpoch, BrokerId, MetadataImage, PartitionImage, ReplicaReport, TopicId, TopicImage, TopicName, config,
@@ -56,6 +56,8 @@ pub struct TopicHandle {
     image: Arc<TopicImage>,
     /// `flush.ms` is set: only such topics are looked at for it.
     flushes_by_time: bool,
+    /// `max.message.bytes`.
+    max_message_bytes: usize,
 }
 
 /// All topics with partitions on this broker.
@@ -190,9 +192,8 @@ impl ReplicaManager {
         self.table.load_full()
     }
 
-    /// Makes this broker be what `image` says to the process that registered as `session`; `None` before it has registered.
-    /// The image is on disk already (METADATA 8).
-    pub fn apply(&self, image: &MetadataImage, session: Option<BrokerEpoch>) -> Following {
+    /// Makes this broker be what `image` says to a process that stands so to it. The image is on disk already (METADATA 8).
+    pub fn apply(&self, image: &MetadataImage, standing: Standing) -> Following {
         let mut defaults = self.defaults.lock();
         let effective = image.effective_config(self.local);
         let same_defaults = *defaults == *effective;
@@ -209,7 +210,7 @@ impl ReplicaManager {
         }
         for known in before.by_id.values() {
             if let Some(topic) = image.topic(known.id).filter(|topic| !Arc::ptr_eq(topic, &known.image)) {
-                self.close_left(image, topic, known, session);
+                self.close_left(image, topic, known, standing);
                 if !self.is_mine(topic) {
                     after.remove(known.id);
                 }
@@ -231,11 +232,11 @@ impl ReplicaManager {
         let mut following = Following::default();
         for topic in mine {
             if let Some(handle) = after.by_id(topic.id) {
-                self.take_roles(image, &effective, topic, handle, session, &mut following);
+                self.take_roles(image, &effective, topic, handle, standing, &mut following);
             }
         }
+        self.set_frame_limit(&after);
         self.table.store(Arc::new(after));
-        self.set_frame_limit(image);
         self.count();
         following
     }
@@ -327,7 +328,7 @@ impl ReplicaManager {
         defaults: &BTreeMap<String, String>,
         topic: &TopicImage,
         handle: &TopicHandle,
-        session: Option<BrokerEpoch>,
+        standing: Standing,
         following: &mut Following,
     ) {
         let throttled = |key: &str| topic.config.get(key).map_or("", String::as_str);
@@ -341,7 +342,7 @@ impl ReplicaManager {
                 throttle::names(as_leader, index, self.local),
                 throttle::names(as_follower, index, self.local) && !partition.isr.contains(&self.local),
             );
-            match Duty::of(self.local, session, image, topic, partition) {
+            match Duty::of(self.local, standing, image, topic, partition) {
                 Duty::Lead(view) => match opened.lead(self.local, &view) {
                     Ok(change) => {
                         let metrics = &self.metrics.replicas;
@@ -353,7 +354,8 @@ impl ReplicaManager {
                     }
                 },
                 Duty::Follow { leader, leader_epoch } => {
-                    if !counts_on(partition, self.local) {
+                    // To an heir its leader may have done more than its image knows, such as to count it in sync again.
+                    if standing.registered().is_some() && !counts_on(partition, self.local) {
                         self.copy_anew_if_lost(defaults, topic, opened);
                     }
                     if opened.follow(leader, leader_epoch) || released {
@@ -378,15 +380,9 @@ impl ReplicaManager {
         followers.set_rate(rate("follower.replication.throttled.rate").unwrap_or(i64::MAX));
     }
 
-    fn set_frame_limit(&self, image: &MetadataImage) {
-        let effective = image.effective_config(self.local);
-        let largest = image
-            .topics()
-            .values()
-            .filter(|topic| self.is_mine(topic))
-            .map(|topic| TopicConfig::resolve(&effective, &topic.config).max_message_bytes as usize)
-            .max()
-            .unwrap_or(0);
+    fn set_frame_limit(&self, table: &TopicTable) {
+        let largest = table.by_id.values().map(|topic| topic.max_message_bytes).max();
+        let largest = largest.unwrap_or(0);
         self.frame_limit
             .store(DEFAULT_FRAME_LIMIT.max(largest + FRAME_MARGIN), Ordering::Relaxed);
     }

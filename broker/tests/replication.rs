@@ -33,6 +33,31 @@ fn a_follower_that_was_killed_comes_back_into_the_in_sync_set() {
 }
 
 #[test]
+fn rule_18_a_follower_that_was_killed_follows_again_while_the_controller_is_away() {
+    let mut cluster = Cluster::start();
+    cluster.create();
+    let mut written = cluster.write_many("before", 10);
+    let controller = cluster.zero.process_id();
+    signal(controller, "STOP");
+    // Nobody can take them out of the in-sync set: without them nothing is committed.
+    for (id, text) in [(2, "second"), (3, "third")] {
+        cluster.kill(id);
+        cluster.run(id);
+        let mut leader = Client::connect(cluster.broker(1).address);
+        assert_eq!(leader.produce(TOPIC, 0, value(text)), Ok(written.len() as i64));
+        written.push(text.to_owned());
+    }
+    signal(controller, "CONT");
+    for id in [2, 3] {
+        cluster.broker(id).wait_for_line("registered");
+    }
+    cluster.wait_for_isr(3);
+    written.extend(cluster.write_many("after", 5));
+    cluster.wait_for_equal_logs();
+    assert_eq!(cluster.read(), written);
+}
+
+#[test]
 fn a_follower_that_dies_while_it_copies_many_segments_goes_on_where_its_log_ends() {
     let mut cluster = Cluster::start();
     cluster.create_with(&[("segment.bytes", "1048576")]);

@@ -63,6 +63,20 @@ impl BrokerRegistration {
         !self.fenced && !self.in_controlled_shutdown
     }
 
+    /// Whether a process that starts in this directory has everything that the registered one had: it was flushed before
+    /// that one stopped, or the page cache of its node survived (METADATA 16). `clean_shutdown_epoch` is what the mark of a
+    /// clean stop names.
+    pub fn lost_nothing(
+        &self,
+        directory_id: DirectoryId,
+        boot_id: Option<&str>,
+        clean_shutdown_epoch: Option<BrokerEpoch>,
+    ) -> bool {
+        let flushed = clean_shutdown_epoch == Some(self.epoch);
+        let cached = boot_id.is_some() && self.boot_id.as_deref() == boot_id;
+        self.directory_id == directory_id && (flushed || cached)
+    }
+
     /// The endpoint of a listener.
     pub fn endpoint(&self, listener: &str) -> Option<&Endpoint> {
         self.endpoints.iter().find(|endpoint| endpoint.listener == listener)

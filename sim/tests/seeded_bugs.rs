@@ -70,6 +70,9 @@ fn bugs() -> Vec<Planted> {
         in_glue("leadership resumed from the disk", |bugs| {
             bugs.resumes_leadership = true;
         }),
+        in_glue("an old registration gone on with after a loss", |bugs| {
+            bugs.always_heir = true;
+        }),
         in_glue("stale metadata after a restart", |bugs| {
             bugs.acts_before_persisting = true;
         }),

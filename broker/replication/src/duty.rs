@@ -1,11 +1,54 @@
 //! What a broker has to do for a partition, as the metadata image says: the same answer in the broker and in the simulator.
 
 use model::{
-    BrokerEpoch, BrokerId, BrokerRegistration, LeaderEpoch, LogEnd, MetadataImage, PartitionImage, ReportedLog,
-    TopicImage,
+    BrokerEpoch, BrokerId, BrokerRegistration, DirectoryId, LeaderEpoch, LogEnd, MetadataImage, PartitionImage,
+    ReportedLog, TopicImage,
 };
 
 use crate::leader::{ReplicaPeer, ReplicaView};
+
+/// How a process stands to what the image says of its broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Standing {
+    /// It may hold another log than the registered process did.
+    #[default]
+    Stranger,
+    /// It has everything that the process of this registration had, and is not registered itself yet.
+    Heir(BrokerEpoch),
+    /// It is the process of this registration.
+    Registered(BrokerEpoch),
+}
+
+impl Standing {
+    /// At the start of a process, before it has spoken to a controller.
+    pub fn at_start(
+        image: &MetadataImage,
+        local: BrokerId,
+        directory_id: DirectoryId,
+        boot_id: Option<&str>,
+        clean_shutdown_epoch: Option<BrokerEpoch>,
+    ) -> Self {
+        let former = image.broker(local);
+        let whole = former.filter(|former| former.lost_nothing(directory_id, boot_id, clean_shutdown_epoch));
+        whole.map_or(Self::Stranger, |former| Self::Heir(former.epoch))
+    }
+
+    /// The registration in whose name it acts.
+    pub fn epoch(self) -> Option<BrokerEpoch> {
+        match self {
+            Self::Stranger => None,
+            Self::Heir(epoch) | Self::Registered(epoch) => Some(epoch),
+        }
+    }
+
+    /// The registration that is its own.
+    pub fn registered(self) -> Option<BrokerEpoch> {
+        match self {
+            Self::Stranger | Self::Heir(_) => None,
+            Self::Registered(epoch) => Some(epoch),
+        }
+    }
+}
 
 /// What a broker has to do for a partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,23 +67,25 @@ pub enum Duty {
 }
 
 impl Duty {
-    /// The duty of the process that registered `local` as `session`; `None` before it has registered.
+    /// The duty of a process that stands so to the registration of `local`.
     ///
     /// What the image says of a broker is meant for the process of that registration. Any other one, which came before or
     /// was restarted since, may hold another log (METADATA 16, 18); only a sole replica needs nobody's word, since the
-    /// directory is locked.
+    /// directory is locked. An heir follows: its leader counts on a log, and it has that log. It leads nothing, since
+    /// followers may have been promised what it does not know of.
     pub fn of(
         local: BrokerId,
-        session: Option<BrokerEpoch>,
+        standing: Standing,
         image: &MetadataImage,
         topic: &TopicImage,
         partition: &PartitionImage,
     ) -> Self {
-        let meant = session.is_some() && image.broker(local).map(|broker| broker.epoch) == session;
+        let meant = is_meant(image, local, standing.epoch());
         let sole = partition.replicas == [local];
         match partition.leader {
             _ if sole => Self::Lead(view(image, topic, partition)),
             _ if !meant => Self::Stand,
+            Some(leader) if leader == local && standing.registered().is_none() => Self::Stand,
             Some(leader) if leader == local => Self::Lead(view(image, topic, partition)),
             Some(leader) => Self::Follow {
                 leader,
@@ -60,13 +105,18 @@ pub fn report(
     partition: &PartitionImage,
     end: Option<LogEnd>,
 ) -> Option<ReportedLog> {
-    let meant = session.is_some() && image.broker(local).map(|broker| broker.epoch) == session;
+    let meant = is_meant(image, local, session);
     let awaited = partition.awaits_log_ends() && partition.replicas.contains(&local);
     match end {
         _ if !meant => None,
         Some(end) => awaited.then_some(ReportedLog::Ends(end)),
         None => (awaited || partition.relies_on(local)).then_some(ReportedLog::Failed),
     }
+}
+
+/// Whether what the image says of a broker is meant for who acts in the name of a registration.
+fn is_meant(image: &MetadataImage, local: BrokerId, epoch: Option<BrokerEpoch>) -> bool {
+    epoch.is_some() && image.broker(local).map(|broker| broker.epoch) == epoch
 }
 
 fn view(image: &MetadataImage, topic: &TopicImage, partition: &PartitionImage) -> ReplicaView {
@@ -95,7 +145,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use model::record::{BrokerRegistered, BrokerUnfenced, ClusterFormatted, TopicCreated};
-    use model::{Assignment, DirectoryId, IncarnationId, Lineage, Record, TopicId, TopicName};
+    use model::{Assignment, IncarnationId, Lineage, Record, TopicId, TopicName};
 
     use super::*;
 
@@ -118,7 +168,7 @@ mod tests {
                 incarnation: IncarnationId::default(),
                 directory_id: DirectoryId::default(),
                 pod_uid: None,
-                boot_id: None,
+                boot_id: Some("boot".to_owned()),
                 endpoints: Vec::new(),
                 rack: None,
                 features: BTreeMap::new(),
@@ -140,16 +190,20 @@ mod tests {
         image
     }
 
-    fn duty(local: BrokerId, session: Option<i64>, name: &str) -> Duty {
+    fn duty(local: BrokerId, standing: Standing, name: &str) -> Duty {
         let image = cluster();
         let topic = image.topic_by_name(name).expect("created");
-        Duty::of(local, session.map(BrokerEpoch), &image, topic, &topic.partitions[0])
+        Duty::of(local, standing, &image, topic, &topic.partitions[0])
+    }
+
+    fn registered(epoch: i64) -> Standing {
+        Standing::Registered(BrokerEpoch(epoch))
     }
 
     #[test]
     fn the_registered_process_leads_and_follows_as_the_image_says() {
-        assert!(matches!(duty(FIRST, Some(1), "both"), Duty::Lead(_)));
-        let Duty::Follow { leader, .. } = duty(SECOND, Some(3), "both") else {
+        assert!(matches!(duty(FIRST, registered(1), "both"), Duty::Lead(_)));
+        let Duty::Follow { leader, .. } = duty(SECOND, registered(3), "both") else {
             panic!("the second follows");
         };
         assert_eq!(leader, FIRST);
@@ -157,10 +211,44 @@ mod tests {
 
     #[test]
     fn rule_18_a_process_that_is_not_the_registered_one_only_serves_what_nobody_else_has() {
-        for session in [None, Some(0), Some(9)] {
-            assert_eq!(duty(FIRST, session, "both"), Duty::Stand);
-            assert_eq!(duty(SECOND, session, "both"), Duty::Stand);
-            assert!(matches!(duty(SECOND, session, "one"), Duty::Lead(_)));
+        let former = Standing::Heir(BrokerEpoch(0));
+        for standing in [Standing::Stranger, registered(0), registered(9), former] {
+            assert_eq!(duty(FIRST, standing, "both"), Duty::Stand);
+            assert_eq!(duty(SECOND, standing, "both"), Duty::Stand);
+            assert!(matches!(duty(SECOND, standing, "one"), Duty::Lead(_)));
         }
+    }
+
+    #[test]
+    fn rule_18_an_heir_follows_and_does_not_lead() {
+        assert_eq!(duty(FIRST, Standing::Heir(BrokerEpoch(1)), "both"), Duty::Stand);
+        let heir = Standing::Heir(BrokerEpoch(3));
+        assert!(matches!(duty(SECOND, heir, "both"), Duty::Follow { leader: FIRST, .. }));
+        assert!(matches!(duty(SECOND, heir, "one"), Duty::Lead(_)));
+    }
+
+    #[test]
+    fn rule_18_only_who_has_lost_nothing_is_an_heir() {
+        let image = cluster();
+        let known = image.broker(SECOND).expect("registered");
+        let start = |directory, boot, mark| Standing::at_start(&image, SECOND, directory, boot, mark);
+        let other = DirectoryId::from_random([7; 16]);
+        let heir = Standing::Heir(known.epoch);
+        assert_eq!(start(known.directory_id, Some("boot"), None), heir);
+        assert_eq!(start(known.directory_id, Some("another"), Some(known.epoch)), heir);
+        for (directory, boot, mark) in [
+            (known.directory_id, Some("another"), None),
+            (known.directory_id, None, None),
+            (known.directory_id, Some("another"), Some(BrokerEpoch(0))),
+            (other, Some("boot"), Some(known.epoch)),
+        ] {
+            assert_eq!(
+                start(directory, boot, mark),
+                Standing::Stranger,
+                "{directory:?} {boot:?} {mark:?}"
+            );
+        }
+        let stranger = Standing::at_start(&image, BrokerId(9), other, Some("boot"), None);
+        assert_eq!(stranger, Standing::Stranger);
     }
 }

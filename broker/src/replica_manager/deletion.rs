@@ -7,8 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use broker_log::TopicPartition;
+use broker_replication::Standing;
 use model::config::TopicConfig;
-use model::{BrokerEpoch, MetadataImage, TopicId, TopicImage};
+use model::{MetadataImage, TopicId, TopicImage};
 
 use super::{ReplicaManager, TopicHandle};
 use crate::clock::now_ms;
@@ -61,7 +62,7 @@ impl ReplicaManager {
         image: &MetadataImage,
         topic: &TopicImage,
         known: &TopicHandle,
-        session: Option<BrokerEpoch>,
+        standing: Standing,
     ) {
         let mut left = Vec::new();
         for (index, _) in topic.indexed().filter(|(_, of)| !of.replicas.contains(&self.local)) {
@@ -76,6 +77,7 @@ impl ReplicaManager {
             }
             left.push(name);
         }
+        let session = standing.registered();
         let meant = session.is_some() && image.broker(self.local).map(|broker| broker.epoch) == session;
         if left.is_empty() {
             return;

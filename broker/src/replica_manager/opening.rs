@@ -51,13 +51,15 @@ impl ReplicaManager {
                 }
                 partitions.push(open.cloned());
             }
+            let config = TopicConfig::resolve(defaults, &topic.config);
             handles.push(TopicHandle {
                 id: topic.id,
                 name: topic.name.clone(),
                 metrics: self.metrics.topics.topic(topic.name.as_str()),
                 partitions,
                 image: Arc::clone(topic),
-                flushes_by_time: TopicConfig::resolve(defaults, &topic.config).flush_ms < i64::MAX,
+                flushes_by_time: config.flush_ms < i64::MAX,
+                max_message_bytes: config.max_message_bytes as usize,
             });
         }
         for (at, handle) in self.open_all(defaults, &handles, &wanted) {

@@ -16,7 +16,7 @@ pub(crate) const OTHER: BrokerId = BrokerId(1);
 /// The registration of the other broker in [`cluster`].
 pub(crate) const OTHERS_EPOCH: BrokerEpoch = BrokerEpoch(4);
 /// The registration of the local broker in [`cluster`].
-const REGISTERED: Option<BrokerEpoch> = Some(BrokerEpoch(2));
+const REGISTERED: Standing = Standing::Registered(BrokerEpoch(2));
 
 /// A cluster of two unfenced brokers without topics.
 pub(crate) fn cluster() -> MetadataImage {
@@ -122,7 +122,7 @@ fn rule_18_before_registration_only_sole_replicas_are_led() {
     create(&mut image, "ours", 11, &[LOCAL, OTHER]);
     create(&mut image, "theirs", 12, &[OTHER]);
     let manager = manager(temp.path());
-    manager.apply(&image, None);
+    manager.apply(&image, Standing::Stranger);
     assert!(leads(&manager, "mine"));
     assert!(!leads(&manager, "ours"));
     assert!(manager.topics().by_name("theirs").is_none());
@@ -270,7 +270,7 @@ fn a_replica_that_leaves_keeps_its_data_until_the_record_is_meant_for_this_proce
     let manager = manager(temp.path());
     manager.apply(&image, REGISTERED);
     reassign_away(&mut image, id);
-    manager.apply(&image, None);
+    manager.apply(&image, Standing::Stranger);
     assert!(manager.topics().by_name("ours").is_none());
     assert!(names(temp.path()).contains(&"ours-0".to_owned()));
     // After the registration the directory is looked through.
@@ -329,7 +329,7 @@ fn whom_a_partition_follows_is_told_once_and_again_in_another_epoch() {
     create(&mut image, "ours", 11, &[OTHER, LOCAL]);
     let manager = manager(temp.path());
     assert!(
-        manager.apply(&image, None).followed.is_empty(),
+        manager.apply(&image, Standing::Stranger).followed.is_empty(),
         "not before the registration"
     );
     let following = manager.apply(&image, REGISTERED);
@@ -340,6 +340,22 @@ fn whom_a_partition_follows_is_told_once_and_again_in_another_epoch() {
     assert_eq!(following.followed[&OTHER].len(), 1);
     manager.resign_all();
     assert_eq!(manager.apply(&image, REGISTERED).changed, [OTHER].into());
+}
+
+#[test]
+fn rule_18_an_heir_follows_whom_its_image_names() {
+    let temp = tempfile::tempdir().expect("temp");
+    let mut image = cluster();
+    create(&mut image, "theirs", 11, &[OTHER, LOCAL]);
+    create(&mut image, "ours", 12, &[LOCAL, OTHER]);
+    let manager = manager(temp.path());
+    let heir = Standing::Heir(BrokerEpoch(2));
+    let following = manager.apply(&image, heir);
+    assert_eq!(following.followed[&OTHER].len(), 1);
+    assert!(!leads(&manager, "ours"));
+    // Of an earlier registration than the image knows.
+    let former = Standing::Heir(BrokerEpoch(1));
+    assert!(manager.apply(&image, former).followed.is_empty());
 }
 
 #[test]

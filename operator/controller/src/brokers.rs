@@ -362,11 +362,8 @@ fn check_registration(registration: &Registration, image: &MetadataImage) -> Res
     Ok(())
 }
 
-/// METADATA 16: nothing is lost if the process flushed everything, or if the page cache of its node survived.
 fn is_clean(former: &BrokerRegistration, new: &Registration) -> bool {
-    let flushed = new.clean_shutdown_epoch == Some(former.epoch);
-    let cached = former.boot_id.is_some() && former.boot_id == new.boot_id;
-    former.directory_id == new.directory_id && (flushed || cached)
+    former.lost_nothing(new.directory_id, new.boot_id.as_deref(), new.clean_shutdown_epoch)
 }
 
 fn registered(broker: &BrokerRegistration, image: &MetadataImage) -> Result<Registered, Refusal> {

@@ -125,7 +125,7 @@ impl Cluster {
                     actions.push(Action::Produce { process, partition });
                 }
                 self.proposals(process, partition, rules, healing, actions);
-            } else if one.is_meant(rules)
+            } else if one.follows(rules)
                 && said.replicas.contains(one.broker)
                 && said.leader.is_some_and(|leader| {
                     leader != one.broker

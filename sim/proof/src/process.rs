@@ -24,6 +24,10 @@ pub struct Process {
     pub damaged: bool,
     /// A loss took a committed record from it, and it has not come back yet.
     pub robbed: bool,
+    /// The mark that it found at its start: it names it when it registers.
+    pub found_mark: Option<u8>,
+    /// The registration in whose name it follows until it has its own: it has everything that that process had.
+    pub heir_of: Option<u8>,
     /// Went on from disk without registration (only without rule 18).
     pub resumed: bool,
     /// The metadata in memory.
@@ -75,6 +79,8 @@ impl Process {
             mark: None,
             damaged: false,
             robbed: false,
+            found_mark: None,
+            heir_of: None,
             resumed: false,
             image: image.clone(),
             disk: None,
@@ -85,6 +91,26 @@ impl Process {
     /// What the image says of its broker is meant for this process.
     pub fn is_meant(&self, rules: Rules) -> bool {
         self.up && (self.is_registered() || self.resumed || !rules.obey(Rule::ReplacedStands) && self.was_registered())
+    }
+
+    /// It may fetch from leaders (METADATA 18).
+    pub fn follows(&self, rules: Rules) -> bool {
+        let known = self.image.brokers[usize::from(self.broker)].epoch;
+        self.is_meant(rules) || self.up && self.heir_of == Some(known)
+    }
+
+    /// It starts: an heir has lost nothing since the registration on its disk.
+    pub fn start(&mut self, incarnation: u8, rules: Rules) {
+        let former = self.image.brokers[usize::from(self.broker)];
+        let whole = self.mark == Some(former.epoch) || self.boot == former.boot || !rules.obey(Rule::HeirIsWhole);
+        self.incarnation = incarnation;
+        self.found_mark = self.mark;
+        self.heir_of = (self.directory == former.directory && whole).then_some(former.epoch);
+        if self.heir_of.is_some() {
+            // It writes before it is registered.
+            self.mark = None;
+        }
+        (self.up, self.damaged) = (true, false);
     }
 
     /// It is the registered one, as far as it knows.
@@ -112,6 +138,7 @@ impl Process {
         if self.is_registered() {
             // The mark must not outlive the first write.
             self.mark = None;
+            (self.found_mark, self.heir_of) = (None, None);
         }
         for at in 0..self.replicas.len() {
             let said = self.image.partitions[at];

@@ -47,6 +47,8 @@ pub enum Rule {
     LastKnownElected,
     /// 18: after a restart nothing is led before registration.
     NoResume,
+    /// 18: only who has lost nothing follows in the registration of the process before.
+    HeirIsWhole,
     /// 18, 21: a process whose registration was replaced leads and follows nothing.
     ReplacedStands,
     /// 24: a log is rebuilt from the images of every broker.
@@ -57,7 +59,7 @@ pub enum Rule {
 
 impl Rule {
     /// All of them, in METADATA's order.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::CommitThenPublish,
         Self::SettleByAppend,
         Self::OneFold,
@@ -80,6 +82,7 @@ impl Rule {
         Self::DirectoryCompared,
         Self::LastKnownElected,
         Self::NoResume,
+        Self::HeirIsWhole,
         Self::ReplacedStands,
         Self::RebuildFromAll,
         Self::RebuildRaises,
@@ -104,7 +107,7 @@ impl Rule {
             Self::ElectMembersOnly => 15,
             Self::RegistrationLeavesIsr | Self::UncleanLeavesElr | Self::DirectoryCompared => 16,
             Self::LastKnownElected => 17,
-            Self::NoResume | Self::ReplacedStands => 18,
+            Self::NoResume | Self::HeirIsWhole | Self::ReplacedStands => 18,
             Self::RebuildFromAll | Self::RebuildRaises => 24,
         }
     }

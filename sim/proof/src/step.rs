@@ -133,9 +133,7 @@ impl Cluster {
                 if *process >= BROKERS {
                     spend(&mut self.left.duplicates);
                 }
-                let one = &mut self.processes[usize::from(*process)];
-                one.incarnation = incarnation;
-                (one.up, one.damaged) = (true, false);
+                self.processes[usize::from(*process)].start(incarnation, rules);
                 self.react(usize::from(*process), rules);
             }
             Action::Resume { process } => {
@@ -150,7 +148,7 @@ impl Cluster {
                     incarnation: one.incarnation,
                     boot: one.boot,
                     directory: one.directory,
-                    mark: one.mark,
+                    mark: one.found_mark,
                 };
                 self.send(message);
             }
@@ -166,7 +164,7 @@ impl Cluster {
 
     fn die(&mut self, process: u8) {
         let one = &mut self.processes[usize::from(process)];
-        (one.up, one.resumed) = (false, false);
+        (one.up, one.resumed, one.found_mark, one.heir_of) = (false, false, None, None);
         if let Some(disk) = one.disk.take() {
             one.image = disk;
         }
@@ -264,7 +262,7 @@ impl Cluster {
         let one = &mut self.processes[usize::from(*to)];
         let at = usize::from(*partition);
         let said = one.image.partitions[at];
-        let still = one.is_meant(rules)
+        let still = one.follows(rules)
             && one.incarnation == *incarnation
             && said.leader != Some(one.broker)
             && said.leader_epoch == *leader_epoch

@@ -7,7 +7,7 @@ use proof::cluster::Cluster;
 use proof::{Bounds, Rule, Rules, Violation, shorten, walk};
 
 /// What a rule's absence breaks, where, and within how many walks.
-const MISSED: [(Rule, Bounds, u64, Violation); 16] = [
+const MISSED: [(Rule, Bounds, u64, Violation); 17] = [
     (
         Rule::CommitThenPublish,
         TWO_PARTITIONS,
@@ -30,7 +30,13 @@ const MISSED: [(Rule, Bounds, u64, Violation); 16] = [
     (
         Rule::JoinAtEpochStart,
         TWO_PARTITIONS,
-        2_000,
+        20_000,
+        Violation::MemberLacksRecord,
+    ),
+    (
+        Rule::ControllerComparesEpochs,
+        TWO_PARTITIONS,
+        10_000,
         Violation::MemberLacksRecord,
     ),
     (Rule::HiddenBeforeEpochStart, BASE, 500, Violation::WatermarkWentBack),
@@ -46,9 +52,9 @@ const NOT_SHOWN: [Rule; 9] = [
     Rule::AllFromImage,
     Rule::UnchangedIsCommitted,
     Rule::FetchInBrokerEpoch,
-    Rule::ControllerComparesEpochs,
     Rule::DirectoryCompared,
     Rule::LastKnownElected,
+    Rule::HeirIsWhole,
     Rule::ReplacedStands,
     Rule::RebuildFromAll,
     Rule::RebuildRaises,

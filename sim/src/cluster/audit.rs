@@ -327,7 +327,7 @@ fn is_member(broker: &Broker, place: Place, image: &MetadataImage) -> bool {
     let registered = image.broker(id).map(|known| known.epoch);
     let partition = image.partition(place.topic, place.partition);
     registered.is_some()
-        && broker.session() == registered
+        && broker.standing().epoch() == registered
         && partition.is_some_and(|partition| partition.isr.contains(&id) || partition.elr.contains(&id))
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use broker_log::dir::sim::SimDir;
 use broker_log::{Checkpoint, DataDir, LogConfig, LogError, Offsets, OpenState, PartitionLog, TopicPartition};
-use broker_replication::{IsrProposed, Replica};
+use broker_replication::{IsrProposed, Replica, Standing};
 use model::{
     BrokerEpoch, BrokerId, DirectoryId, IncarnationId, LogIdentity, MetadataImage, MetadataOffset, PartitionIndex,
     TopicImage,
@@ -135,6 +135,11 @@ impl Broker {
         let seen = document.map(|document| document.seen);
         let image = image.unwrap_or_default();
         let seen = seen.unwrap_or_else(|| image.identity());
+        let boot_id = Some(start.boot_id.as_str());
+        let standing = match image.broker(start.id) {
+            Some(former) if start.bugs.always_heir => Standing::Heir(former.epoch),
+            _ => Standing::at_start(&image, start.id, start.directory_id, boot_id, left.clean_shutdown),
+        };
         let mut broker = Self {
             data,
             image_file,
@@ -143,7 +148,7 @@ impl Broker {
             checkpoints: [left.recovery_points, left.log_start_offsets, left.high_watermarks],
             image: image.clone(),
             seen,
-            membership: membership::Membership::new(),
+            membership: membership::Membership::new(standing),
             calls: Calls::default(),
             replicas: BTreeMap::new(),
             names: BTreeMap::new(),
@@ -157,7 +162,7 @@ impl Broker {
         };
         let opened = broker.open_partitions(now, &image);
         opened.map_err(|error| error.to_string())?;
-        // METADATA 18: nothing that others replicate is led before the registration.
+        // METADATA 18: nothing that others replicate is led before the registration, nor followed but by an heir.
         if broker.start.bugs.resumes_leadership {
             broker.membership.resume(&image, broker.start.id);
         }
@@ -165,9 +170,14 @@ impl Broker {
         Ok(broker)
     }
 
+    /// How this process stands to the registered broker.
+    pub(super) fn standing(&self) -> Standing {
+        self.membership.standing()
+    }
+
     /// The registration of this process, if it has one.
     pub(super) fn session(&self) -> Option<BrokerEpoch> {
-        self.membership.session()
+        self.standing().registered()
     }
 
     pub(super) fn take(&mut self, now: Duration, from: ProcessId, message: Message, out: &mut Outbox) {
@@ -272,7 +282,7 @@ impl Broker {
             }
         }
         clean &= self.write_checkpoints(now);
-        if let Some(epoch) = self.session().filter(|_| clean) {
+        if let Some(epoch) = self.standing().epoch().filter(|_| clean) {
             let _ = self.data.write_clean_shutdown(epoch);
         }
     }

@@ -67,6 +67,8 @@ pub struct Bugs {
     pub no_compare_and_swap: bool,
     /// A restarted broker leads what the image on its disk says (against METADATA 18).
     pub resumes_leadership: bool,
+    /// A restarted broker follows in its old registration although records may be lost (against METADATA 18).
+    pub always_heir: bool,
     /// Records are acted on and not written to the disk (against METADATA 8).
     pub acts_before_persisting: bool,
     /// A stream of an earlier controller is followed (against METADATA 7).

@@ -26,7 +26,9 @@ pub(super) struct Following {
 impl Broker {
     /// Asks every leader that is not being asked.
     pub(super) fn follow_on(&mut self, now: Duration, out: &mut Outbox) {
-        let Some(epoch) = self.session() else { return };
+        let Some(epoch) = self.standing().epoch() else {
+            return;
+        };
         let mut wanted: BTreeMap<BrokerId, Vec<(Place, FetchPosition)>> = BTreeMap::new();
         for (place, replica) in &self.replicas {
             if let Some(position) = replica.fetch_position(now) {

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use broker_replication::{Duty, Role};
+use broker_replication::{Duty, Role, Standing};
 use controller::{Heartbeat, Refusal, Registration, Reply, SessionId};
 use model::image::BARNABAS_VERSION;
-use model::{BrokerEpoch, BrokerId, Endpoint, FeatureRange, Frame, MetadataImage, ReplicaReport};
+use model::{BrokerId, Endpoint, FeatureRange, Frame, MetadataImage, ReplicaReport};
 
 use super::{Broker, Purpose, Stopping};
 use crate::cluster::message::{ApiRequest, CallId, Message, Opening, Position, ProcessId, Request, Response, Start};
@@ -20,7 +20,7 @@ const BACKOFF: Duration = Duration::from_millis(150);
 /// Where this process stands with its controller.
 #[derive(Debug)]
 pub(super) struct Membership {
-    session: Option<BrokerEpoch>,
+    standing: Standing,
     /// Which operator is asked.
     turn: usize,
     stream: Option<Stream>,
@@ -40,9 +40,9 @@ struct Stream {
 }
 
 impl Membership {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(standing: Standing) -> Self {
         Self {
-            session: None,
+            standing,
             turn: 0,
             stream: None,
             estranged: false,
@@ -53,8 +53,8 @@ impl Membership {
         }
     }
 
-    pub(super) fn session(&self) -> Option<BrokerEpoch> {
-        self.session
+    pub(super) fn standing(&self) -> Standing {
+        self.standing
     }
 
     pub(super) fn may_stop(&self) -> bool {
@@ -63,7 +63,9 @@ impl Membership {
 
     /// A bug planted by hand: the registration of the last life is taken for this one's.
     pub(super) fn resume(&mut self, image: &MetadataImage, id: BrokerId) {
-        self.session = image.broker(id).map(|broker| broker.epoch);
+        self.standing = image
+            .broker(id)
+            .map_or(Standing::Stranger, |broker| Standing::Registered(broker.epoch));
     }
 
     pub(super) fn stream_ended(&mut self, from: ProcessId, call: CallId) {
@@ -98,7 +100,7 @@ impl Broker {
         if now < self.membership.next_try {
             return;
         }
-        let Some(epoch) = self.membership.session.filter(|_| !self.membership_is_unsure()) else {
+        let Some(epoch) = self.session().filter(|_| !self.membership_is_unsure()) else {
             if !self.calls.any(|purpose| matches!(purpose, Purpose::Register)) {
                 let registration = Request::Register(Box::new(self.registration()), Position::of(&self.image));
                 self.ask(now, registration, Purpose::Register, out);
@@ -124,7 +126,7 @@ impl Broker {
 
     /// METADATA 17: what only this broker knows, as long as its image asks for it.
     fn report_replicas(&mut self, now: Duration, out: &mut Outbox) {
-        let (id, session) = (self.start.id, self.membership.session);
+        let (id, session) = (self.start.id, self.session());
         let reports: Vec<_> = self
             .replicas
             .iter()
@@ -197,7 +199,7 @@ impl Broker {
     pub(super) fn registered(&mut self, now: Duration, response: Option<Response>, out: &mut Outbox) {
         match response {
             Some(Response::Controller(Reply::Registered(registered))) => {
-                self.membership.session = Some(registered.epoch);
+                self.membership.standing = Standing::Registered(registered.epoch);
                 self.membership.next_heartbeat = now;
                 out.say(format!("registered with epoch {}", registered.epoch));
                 let image = self.image.clone();
@@ -219,9 +221,9 @@ impl Broker {
             }
             Some(Response::Controller(Reply::Refused(Refusal::StaleBrokerEpoch { epoch, .. }))) => {
                 // An answer to an earlier registration says nothing about this one.
-                if self.membership.session == Some(*epoch) {
+                if self.session() == Some(*epoch) {
                     self.counts.stale_epochs += 1;
-                    self.membership.session = None;
+                    self.membership.standing = Standing::Stranger;
                     self.membership.stream = None;
                     out.say("the registration is not known any more");
                     let image = self.image.clone();
@@ -357,7 +359,7 @@ impl Broker {
 
     /// Every replica takes the role that the image gives it.
     pub(super) fn do_duties(&mut self, now: Duration, image: &MetadataImage, out: &mut Outbox) {
-        let (id, session) = (self.start.id, self.membership.session);
+        let (id, standing) = (self.start.id, self.membership.standing);
         let places: Vec<_> = self.replicas.keys().copied().collect();
         for place in places {
             let Some(topic) = image.topic(place.topic) else {
@@ -366,7 +368,7 @@ impl Broker {
             let Some(partition) = topic.partition(place.partition) else {
                 continue;
             };
-            let duty = Duty::of(id, session, image, topic, partition);
+            let duty = Duty::of(id, standing, image, topic, partition);
             let led = self.led_epoch(place);
             self.take_duty(now, place, duty, out);
             let leads = self.led_epoch(place);
