@@ -22,15 +22,21 @@ use crate::append::Appender;
 use crate::effect::{Refusal, Reply};
 use crate::entropy::Entropy;
 use crate::input::AdminRequest;
+use crate::partitions::Recoveries;
 
 /// Decides an admin request and proposes what follows. The reply is for after the commit.
-pub(crate) fn handle(request: &AdminRequest, log: &mut Appender, entropy: &mut Entropy) -> Result<Reply, Refusal> {
+pub(crate) fn handle(
+    request: &AdminRequest,
+    recoveries: &Recoveries,
+    log: &mut Appender,
+    entropy: &mut Entropy,
+) -> Result<Reply, Refusal> {
     let api = protocol::api::served_in(request.api_key, request.api_version).map(|api| api.key);
     let body = match api {
         Some(ApiKey::CreateTopics) => create_topics::handle(request, log, entropy)?,
         Some(ApiKey::DeleteTopics) => delete_topics::handle(request, log)?,
         Some(ApiKey::CreatePartitions) => create_partitions::handle(request, log)?,
-        Some(ApiKey::ElectLeaders) => elect_leaders::handle(request, log)?,
+        Some(ApiKey::ElectLeaders) => elect_leaders::handle(request, recoveries, log)?,
         Some(ApiKey::AlterPartitionReassignments) => reassignments::alter(request, log)?,
         Some(ApiKey::ListPartitionReassignments) => reassignments::list(request, log)?,
         Some(api @ (ApiKey::AlterConfigs | ApiKey::IncrementalAlterConfigs)) => {

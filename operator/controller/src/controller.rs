@@ -162,7 +162,7 @@ impl Controller {
                 let _ = self.brokers.probed(now, broker, answer, log);
             }
             Input::Admin { request, admin } => {
-                let reply = admin::handle(&admin, log, &mut self.entropy);
+                let reply = admin::handle(&admin, &self.recoveries, log, &mut self.entropy);
                 self.answer(request, reply, effects);
             }
             Input::TopicDesired { request, topic } => {

@@ -8,16 +8,17 @@ use protocol::{ErrorCode, Message, Reader};
 use crate::append::Appender;
 use crate::effect::Refusal;
 use crate::input::AdminRequest;
+use crate::partitions::Recoveries;
 use crate::partitions::elect::{Election, elect};
 use model::{PartitionIndex, TopicImage};
 
-pub(super) fn handle(request: &AdminRequest, log: &mut Appender) -> Result<Vec<u8>, Refusal> {
+pub(super) fn handle(request: &AdminRequest, recoveries: &Recoveries, log: &mut Appender) -> Result<Vec<u8>, Refusal> {
     let version = request.api_version;
     let asked = ElectLeadersRequest::decode(&mut Reader::new(&request.body), version)?;
     let mut response = ElectLeadersResponse::default();
     match asked.election_type {
-        0 => response.replica_election_results = elect_each(log, &asked, Election::Preferred)?,
-        1 => response.replica_election_results = elect_each(log, &asked, Election::Unclean)?,
+        0 => response.replica_election_results = elect_each(recoveries, log, &asked, Election::Preferred)?,
+        1 => response.replica_election_results = elect_each(recoveries, log, &asked, Election::Unclean)?,
         // Before version 1 there is no place for it, and no other kind.
         _ => response.error_code = ErrorCode::InvalidRequest.code(),
     }
@@ -27,6 +28,7 @@ pub(super) fn handle(request: &AdminRequest, log: &mut Appender) -> Result<Vec<u
 }
 
 fn elect_each(
+    recoveries: &Recoveries,
     log: &mut Appender,
     asked: &ElectLeadersRequest,
     election: Election,
@@ -36,6 +38,7 @@ fn elect_each(
         for topic in topics {
             let found = log.latest().topic_by_name(&topic.topic).cloned();
             results.push(elect_in(
+                recoveries,
                 log,
                 &topic.topic,
                 found.as_deref(),
@@ -49,7 +52,14 @@ fn elect_each(
     let all: Vec<_> = log.latest().topics().values().cloned().collect();
     for topic in all {
         let partitions: Vec<_> = topic.indexed().map(|(index, _)| index.0).collect();
-        let mut result = elect_in(log, topic.name.as_str(), Some(&topic), &partitions, election)?;
+        let mut result = elect_in(
+            recoveries,
+            log,
+            topic.name.as_str(),
+            Some(&topic),
+            &partitions,
+            election,
+        )?;
         let needless = ErrorCode::ElectionNotNeeded.code();
         result.partition_result.retain(|one| one.error_code != needless);
         results.push(result);
@@ -58,6 +68,7 @@ fn elect_each(
 }
 
 fn elect_in(
+    recoveries: &Recoveries,
     log: &mut Appender,
     name: &str,
     topic: Option<&TopicImage>,
@@ -67,7 +78,7 @@ fn elect_in(
     let mut results = Vec::with_capacity(partitions.len());
     for index in partitions {
         let code = match topic {
-            Some(topic) => elect(log, topic.id, PartitionIndex(*index), election)?,
+            Some(topic) => elect(recoveries, log, topic.id, PartitionIndex(*index), election)?,
             None => ErrorCode::UnknownTopicOrPartition,
         };
         results.push(PartitionResult {

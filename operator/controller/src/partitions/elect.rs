@@ -1,7 +1,7 @@
 //! Elections on request (Kafka's `ElectLeaders`), and unclean ones where the topic allows them.
 
 use model::record::PartitionChanged;
-use model::{BrokerId, MetadataImage, PartitionImage, PartitionIndex, TopicId, config};
+use model::{BrokerId, LogEnd, MetadataImage, PartitionImage, PartitionIndex, ReportedLog, TopicId, config};
 use protocol::ErrorCode;
 
 use crate::append::Appender;
@@ -19,6 +19,7 @@ pub(crate) enum Election {
 
 /// Elects, or says in Kafka's word why not.
 pub(crate) fn elect(
+    recoveries: &Recoveries,
     log: &mut Appender,
     topic: TopicId,
     index: PartitionIndex,
@@ -47,7 +48,7 @@ pub(crate) fn elect(
             if partition.leader.is_some() {
                 return Ok(ErrorCode::ElectionNotNeeded);
             }
-            let Some(leader) = last_resort(image, partition, |_| true) else {
+            let Some(leader) = last_resort(recoveries, image, (topic, index), partition) else {
                 return Ok(ErrorCode::EligibleLeadersNotAvailable);
             };
             unclean(changed, leader)
@@ -69,8 +70,8 @@ pub(crate) fn pump(recoveries: &Recoveries, log: &mut Appender) -> Result<(), Re
         }
         let waiting = topic.indexed().filter(|(_, partition)| partition.leader.is_none());
         let waiting = waiting.filter_map(|(index, partition)| {
-            let usable = |id| !recoveries.has_failed(image, (topic.id, index), id);
-            Some((topic.id, index, last_resort(image, partition, usable)?))
+            let leader = last_resort(recoveries, image, (topic.id, index), partition)?;
+            Some((topic.id, index, leader))
         });
         leaderless.extend(waiting.take(AT_ONCE));
     }
@@ -90,14 +91,29 @@ pub(super) fn unclean(changed: PartitionChanged, leader: BrokerId) -> PartitionC
     }
 }
 
-/// Who is up and has the most reason to have everything.
+/// Who is up and has the most reason to have everything: the longest log, where all have said how long theirs are.
 fn last_resort(
+    recoveries: &Recoveries,
     image: &MetadataImage,
+    place: (TopicId, PartitionIndex),
     partition: &PartitionImage,
-    usable: impl Fn(BrokerId) -> bool,
 ) -> Option<BrokerId> {
-    let up = |id: &&BrokerId| image.is_eligible(**id) && usable(**id);
-    let known = partition.replicas.iter().filter(up);
-    let better = known.clone().find(|id| partition.last_known_elr.contains(id));
-    better.or_else(|| known.clone().next()).copied()
+    let up = partition.replicas.iter().copied().filter(|id| image.is_eligible(*id));
+    let usable: Vec<(BrokerId, Option<ReportedLog>)> = up
+        .map(|id| (id, recoveries.said(image, place, id)))
+        .filter(|(_, said)| *said != Some(ReportedLog::Failed))
+        .collect();
+    let ends: Option<Vec<(LogEnd, BrokerId)>> = usable
+        .iter()
+        .map(|(id, said)| match said {
+            Some(ReportedLog::Ends(end)) => Some((*end, *id)),
+            _ => None,
+        })
+        .collect();
+    // Of equals the first.
+    let longest = ends.and_then(|ends| ends.into_iter().rev().max_by_key(|(end, _)| *end));
+    let known = || usable.iter().find(|(id, _)| partition.last_known_elr.contains(id));
+    longest
+        .map(|(_, id)| id)
+        .or_else(|| known().or_else(|| usable.first()).map(|(id, _)| *id))
 }

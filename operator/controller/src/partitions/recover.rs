@@ -35,6 +35,15 @@ struct Heard {
     log: ReportedLog,
 }
 
+impl Heard {
+    /// It, unless it was said by an earlier process, or of a log that is another one since. A failed log stays one, whoever leads.
+    fn by(&self, image: &MetadataImage, partition: &PartitionImage, broker: BrokerId) -> Option<ReportedLog> {
+        let current = self.log == ReportedLog::Failed || self.leader_epoch == partition.leader_epoch;
+        let registered = image.broker(broker).map(|broker| broker.epoch);
+        (current && registered == Some(self.session)).then_some(self.log)
+    }
+}
+
 impl Recoveries {
     /// Notes what a broker says of its logs; one that has failed leads no longer. The reply is for after the commit.
     pub(crate) fn report(
@@ -84,16 +93,16 @@ impl Recoveries {
         Ok(Reply::Done)
     }
 
-    /// Whether a broker has said that its log of a partition, which waits for a leader, has failed.
-    pub(crate) fn has_failed(
+    /// What the registered process of a broker has said of its log of a partition that waits for a leader.
+    pub(super) fn said(
         &self,
         image: &MetadataImage,
-        (topic, index): (TopicId, PartitionIndex),
+        place: (TopicId, PartitionIndex),
         broker: BrokerId,
-    ) -> bool {
-        let heard = self.heard.get(&(topic, index)).and_then(|heard| heard.get(&broker));
-        let session = image.broker(broker).map(|broker| broker.epoch);
-        heard.is_some_and(|heard| heard.log == ReportedLog::Failed && Some(heard.session) == session)
+    ) -> Option<ReportedLog> {
+        let partition = image.partition(place.0, place.1)?;
+        let heard = self.heard.get(&place)?.get(&broker)?;
+        heard.by(image, partition, broker)
     }
 
     /// Elects where everybody who has to has spoken.
@@ -123,13 +132,7 @@ impl Recoveries {
 
 /// Who has the longest log, if nobody could come who has a longer one and is still to be waited for.
 fn longest(image: &MetadataImage, partition: &PartitionImage, heard: &BTreeMap<BrokerId, Heard>) -> Option<BrokerId> {
-    let said = |id: BrokerId| {
-        let registered = image.broker(id).map(|broker| broker.epoch);
-        let heard = heard
-            .get(&id)
-            .filter(|heard| Some(heard.session) == registered && heard.leader_epoch == partition.leader_epoch);
-        heard.map(|heard| heard.log)
-    };
+    let said = |id: BrokerId| heard.get(&id).and_then(|heard| heard.by(image, partition, id));
     let mut best: Option<(LogEnd, bool, BrokerId)> = None;
     for id in &partition.replicas {
         let last_member = partition.last_known_elr.contains(id);

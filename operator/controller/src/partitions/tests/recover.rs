@@ -216,6 +216,28 @@ fn the_only_log_that_has_failed_is_led_by_nobody_until_its_broker_restarts() {
 }
 
 #[test]
+fn a_person_who_does_not_wait_for_a_missing_member_gets_the_longest_log_there_is() {
+    let mut bench = all_lost_power();
+    kill(&mut bench, 1);
+    report(&mut bench, 0, &[(0, ends(3, 9)), (1, ends(3, 1))]);
+    report(&mut bench, 2, &[(0, ends(3, 6)), (1, ReportedLog::Failed)]);
+    assert_eq!([leader_of(&bench, 0), leader_of(&bench, 1)], [None, None]);
+    for index in [0, 1] {
+        assert_eq!(elect(&mut bench, 1, index), ErrorCode::None);
+        assert_eq!(leader_of(&bench, index), Some(0));
+    }
+}
+
+#[test]
+fn without_everybodys_word_a_person_gets_a_last_member() {
+    let mut bench = all_lost_power();
+    kill(&mut bench, 1);
+    report(&mut bench, 0, &[(0, ends(3, 9))]);
+    assert_eq!(elect(&mut bench, 1, 0), ErrorCode::None);
+    assert_eq!(leader_of(&bench, 0), Some(2));
+}
+
+#[test]
 fn a_failed_log_is_not_elected_where_the_topic_allows_unclean_leaders() {
     let mut bench = cluster(2, &[&[0, 1]]);
     let topic = DesiredTopic {
