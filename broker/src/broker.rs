@@ -39,8 +39,9 @@ use crate::producer_ids::ProducerIds;
 use crate::replica_fetcher::ReplicaFetchers;
 use crate::replica_manager::ReplicaManager;
 
-/// How long leaderships may take to move when the broker stops.
-const HAND_OVER: Duration = Duration::from_secs(1);
+/// How long leaderships may take to move when the broker stops. A node that is drained may take the controller along, so
+/// that another must succeed it first; until then this broker serves as before.
+const HAND_OVER: Duration = Duration::from_secs(5);
 
 /// How long answers may take to leave when the broker stops.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -133,6 +134,9 @@ pub async fn run(
         membership::boot_id().as_deref(),
         clean_shutdown_epoch,
     );
+    if let Standing::Heir(broker_epoch) = standing {
+        tracing::info!(%broker_epoch, "nothing was lost since the last registration: following in it until there is a new one");
+    }
     let runtime = tokio::runtime::Handle::current();
     let link = ControllerLink::new(connect(incarnation)?, runtime, role.id, standing);
     let endpoints = listeners

@@ -497,7 +497,9 @@ impl Heartbeats {
 
 /// Tells the controller that this broker leaves, and waits until leaderships have moved or `patience` is over.
 pub async fn hand_over(broker: &BrokerContext, patience: Duration) {
+    const AGAIN: Duration = Duration::from_millis(50);
     let leaving = async {
+        let mut unheard = false;
         while let Some(session) = broker.controller.session() {
             let heartbeat = Heartbeat {
                 session,
@@ -506,13 +508,19 @@ pub async fn hand_over(broker: &BrokerContext, patience: Duration) {
                 ready: true,
             };
             match broker.controller.heartbeat(heartbeat).await {
-                Ok(answer) if answer.may_shutdown => return,
-                Ok(_) => tokio::time::sleep(Duration::from_millis(50)).await,
-                Err(error) => {
-                    tracing::info!(%error, "leaving without a word from the controller");
+                Ok(answer) if answer.may_shutdown => {
+                    tracing::info!("leaderships have moved");
                     return;
                 }
+                Ok(_) => {}
+                Err(ControlError::Refused(refusal)) if refusal.reason == Reason::StaleBrokerEpoch => return,
+                Err(error) if !unheard => {
+                    unheard = true;
+                    tracing::info!(%error, "no word from the controller, leaving later");
+                }
+                Err(_) => {}
             }
+            tokio::time::sleep(AGAIN).await;
         }
     };
     if tokio::time::timeout(patience, leaving).await.is_err() {

@@ -58,6 +58,21 @@ fn rule_18_a_follower_that_was_killed_follows_again_while_the_controller_is_away
 }
 
 #[test]
+fn a_broker_that_stops_before_a_controller_is_there_again_hands_over_to_that() {
+    let mut cluster = Cluster::start();
+    cluster.create();
+    let mut written = cluster.write_many("before", 10);
+    cluster.kill_controller();
+    signal(cluster.broker(1).process_id(), "TERM");
+    cluster.broker(1).wait_for_line("no word from the controller");
+    cluster.run_controller();
+    cluster.broker(1).wait_for_line("leaderships have moved");
+    cluster.wait_for_isr(2);
+    written.extend(cluster.write_many("after", 5));
+    assert_eq!(cluster.read(), written);
+}
+
+#[test]
 fn a_follower_that_dies_while_it_copies_many_segments_goes_on_where_its_log_ends() {
     let mut cluster = Cluster::start();
     cluster.create_with(&[("segment.bytes", "1048576")]);

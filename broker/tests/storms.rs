@@ -149,7 +149,7 @@ impl Witness<'_> {
 
     fn median(&mut self) -> Duration {
         const EVERY: Duration = Duration::from_millis(2);
-        const COUNT: u32 = 150;
+        const COUNT: u32 = 50;
         let begun = Instant::now();
         let mut times: Vec<Duration> = (0..COUNT)
             .map(|number| {
@@ -186,6 +186,9 @@ fn middle(times: &mut [Duration]) -> Duration {
 
 /// More than this, and the machine's own unrest on top, is a median that was moved.
 const UNMOVED: f64 = 1.25;
+
+/// Unrest that is believed: a machine that is more restless than this must not excuse the broker.
+const MOST_UNREST: f64 = 1.5;
 
 /// Asks for megabytes for ever and takes none of them; drips a byte a second; connects and sends garbage.
 fn hostile(address: SocketAddr) -> Storm {
@@ -226,7 +229,8 @@ fn greedy(address: SocketAddr) -> Storm {
 
 #[test]
 fn clients_that_never_read_drip_or_send_garbage_do_not_move_the_median_of_another() {
-    const ROUNDS: usize = 9;
+    // Many and short: what else the machine does takes a second or more, and so moves all of a round or nothing of it.
+    const ROUNDS: usize = 21;
     let _turn = turn();
     let (_temp, broker, mut client) = started();
     client.create("t", 1, &[]);
@@ -259,12 +263,11 @@ fn clients_that_never_read_drip_or_send_garbage_do_not_move_the_median_of_anothe
     let (noticed, _) = control.moved();
     println!("beside greedy clients: {noticed:.2} times");
     assert!(
-        moved <= UNMOVED * noise,
+        moved <= UNMOVED * noise.min(MOST_UNREST),
         "{moved:.2} times the median, {noise:.2} by itself"
     );
-    // Where the machine itself moves the median twofold, nothing can be said of anybody.
     assert!(
-        noticed > UNMOVED || noise > 2.0,
+        noticed > UNMOVED * MOST_UNREST,
         "{noticed:.2}: the measure notices nothing"
     );
     assert!(grown < 16 << 10, "{grown} KiB more");

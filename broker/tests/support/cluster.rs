@@ -12,7 +12,7 @@ use protocol::messages::create_topics::{
 use protocol::messages::describe_cluster::DescribeClusterRequest;
 use protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic};
 
-use super::{Broker, Client, PATIENCE, read_all, value};
+use super::{Broker, Client, PATIENCE, read_all, signal, value};
 
 /// The topic of [`Cluster::create`].
 pub const TOPIC: &str = "mail";
@@ -21,6 +21,7 @@ pub const TOPIC: &str = "mail";
 pub struct Cluster {
     directory: tempfile::TempDir,
     control: String,
+    options: Vec<String>,
     pub zero: Broker,
     brokers: [Option<Broker>; 3],
 }
@@ -48,6 +49,12 @@ pub fn wait_for<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+fn controller(directory: &Path, control: &str, options: &[&str]) -> Broker {
+    let mut all = vec!["--control", control];
+    all.extend(options);
+    Broker::standalone_with(&directory.join("0"), &all)
+}
+
 impl Cluster {
     pub fn start() -> Self {
         Self::start_with(&[])
@@ -57,14 +64,11 @@ impl Cluster {
     pub fn start_with(options: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("temp");
         let control = format!("127.0.0.1:{}", free_port());
-        let zero = {
-            let mut all = vec!["--control", control.as_str()];
-            all.extend(options);
-            Broker::standalone_with(&directory.path().join("0"), &all)
-        };
+        let zero = controller(directory.path(), &control, options);
         let mut cluster = Self {
             directory,
             control,
+            options: options.iter().map(|option| (*option).to_owned()).collect(),
             zero,
             brokers: [None, None, None],
         };
@@ -77,6 +81,16 @@ impl Cluster {
             (shown.brokers.len() == 4).then_some(())
         });
         cluster
+    }
+
+    /// Broker 0, and the controller with it.
+    pub fn kill_controller(&self) {
+        signal(self.zero.process_id(), "KILL");
+    }
+
+    pub fn run_controller(&mut self) {
+        let options: Vec<&str> = self.options.iter().map(String::as_str).collect();
+        self.zero = controller(self.directory.path(), &self.control, &options);
     }
 
     pub fn run(&mut self, id: i32) {
