@@ -148,7 +148,8 @@ topics() {
 
 # Brokers of its own, one of which is killed.
 moves_of_replicas() {
-  local ADDRESS control id pids=()
+  local ADDRESS control id
+  pids=() # not local: the trap runs after the function has returned
   ADDRESS=$(python3 "$HERE/clients/addresses.py")
   control=$(python3 "$HERE/clients/addresses.py")
   "$BROKER" standalone --data-dir "$WORK/moves-0" --listen "$ADDRESS" --control "$control" --metrics off > "$WORK/moves-0.log" 2>&1 &
@@ -178,7 +179,8 @@ moves_of_replicas() {
 
 # Two brokers in two racks: the leader in one, the reader in the other. A third has the controller.
 reads_in_its_rack() {
-  local ADDRESS control metrics pids=() sent
+  local ADDRESS control metrics sent
+  pids=() # as above
   ADDRESS=$(python3 "$HERE/clients/addresses.py")
   control=$(python3 "$HERE/clients/addresses.py")
   metrics=$(python3 "$HERE/clients/addresses.py")

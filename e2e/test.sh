@@ -46,7 +46,7 @@ section clients 1200 e2e/run-clients.sh
 section interop 1500 e2e/run-interop.sh
 section tools 600 e2e/run-tools.sh
 section differential 600 e2e/run-differential.sh
-section charts 600 e2e/run-charts.sh
+section charts 1500 e2e/run-charts.sh
 section operator 1200 e2e/run-operator.sh
 section chaos 600 e2e/run-chaos.sh
 section release 300 e2e/run-release.sh
