@@ -315,10 +315,7 @@ impl ReplicaManager {
     }
 
     fn is_mine(&self, topic: &TopicImage) -> bool {
-        topic
-            .partitions
-            .iter()
-            .any(|partition| partition.replicas.contains(&self.local))
+        topic.has_replica_on(self.local)
     }
 
     // METADATA 18: replicated leadership is never resumed from the disk, only after registration.

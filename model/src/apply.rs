@@ -1,9 +1,10 @@
 //! The one fold: what each record does to the image. Deterministic: it reads the image and the record, nothing else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::broker::BrokerRegistration;
+use crate::config;
 use crate::ids::{
     BrokerEpoch, BrokerId, ControllerEpoch, MetadataOffset, PartitionIndex, ProducerId, TopicId, TopicName,
 };
@@ -214,9 +215,23 @@ impl MetadataImage {
             in_controlled_shutdown: false,
         });
         // METADATA 16: the former incarnation leaves every ISR, and the ELR unless clean, in this one record.
-        self.each_partition_of(data.id, |partition, min_isr, eligible| {
-            partition.reincarnate(data.id, restart, min_isr, eligible);
-        });
+        let effective = self.effective_config(data.id);
+        let topics = self.topics.values();
+        let flushed = topics.filter(|topic| config::flushes_each_record(&effective, &topic.config));
+        let flushed: BTreeSet<TopicId> = flushed.map(|topic| topic.id).collect();
+        self.each_partition_at(
+            |topic| topic.has_replica_on(data.id),
+            |topic, _, partition, min_isr, eligible| {
+                let restart = match restart {
+                    // No loss of power takes what was flushed before anybody was told of it.
+                    Restart::Unclean if flushed.contains(&topic) => Restart::Clean,
+                    restart => restart,
+                };
+                if partition.replicas.contains(&data.id) {
+                    partition.reincarnate(data.id, restart, min_isr, eligible);
+                }
+            },
+        );
     }
 
     fn broker_unfenced(&mut self, id: BrokerId, epoch: BrokerEpoch) -> Result<(), ApplyError> {
@@ -540,12 +555,7 @@ impl MetadataImage {
         mut change: impl FnMut(&mut PartitionImage, usize, &dyn Fn(BrokerId) -> bool),
     ) {
         self.each_partition(
-            |topic| {
-                topic
-                    .partitions
-                    .iter()
-                    .any(|partition| partition.replicas.contains(&broker))
-            },
+            |topic| topic.has_replica_on(broker),
             |partition, min_isr, eligible| {
                 if partition.replicas.contains(&broker) {
                     change(partition, min_isr, eligible);

@@ -22,6 +22,13 @@ pub struct TopicImage {
 }
 
 impl TopicImage {
+    /// Whether a broker holds a replica of any partition.
+    pub fn has_replica_on(&self, broker: BrokerId) -> bool {
+        self.partitions
+            .iter()
+            .any(|partition| partition.replicas.contains(&broker))
+    }
+
     /// One partition.
     pub fn partition(&self, index: PartitionIndex) -> Option<&PartitionImage> {
         usize::try_from(index.0)

@@ -381,7 +381,10 @@ impl Cluster {
             self.audit.shown(fetched)?;
         }
         let (to_host, to) = match target {
-            Target::Host(host) => (host, self.listening.get(&host).copied()),
+            Target::Host(host) => {
+                let host = self.resolved(host);
+                (host, self.listening.get(&host).copied())
+            }
             Target::Process(process) => match self.slots.get(&process) {
                 Some(slot) => (slot.host, Some(process)),
                 None => return Ok(()),
@@ -412,6 +415,16 @@ impl Cluster {
             (None, _) => {}
         }
         Ok(())
+    }
+
+    /// Where a name leads now.
+    fn resolved(&mut self, host: Host) -> Host {
+        if host != Host::BOOTSTRAP {
+            return host;
+        }
+        let open: Vec<Host> = self.listening.keys().copied().filter(|host| host.is_pod()).collect();
+        let at = self.random.below(open.len().max(1));
+        open.get(at).copied().unwrap_or(Host::pod(0))
     }
 
     /// A connection loses nothing but its end: where something on a metadata stream does not arrive, both ends find out by
@@ -516,7 +529,6 @@ impl Cluster {
     }
 
     fn start_clients(&mut self) {
-        let bootstrap: Vec<Host> = (0..self.plan.brokers).map(Host::pod).collect();
         let mut client = 0;
         let mut next_host = || {
             client += 1;
@@ -534,12 +546,12 @@ impl Cluster {
                 },
             };
             let (process, random) = (self.next_process(), Random::new(self.random.draw()));
-            let producer = Producer::new(settings, random, Directory::new(bootstrap.clone()));
+            let producer = Producer::new(settings, random, Directory::new());
             self.add(next_host(), process, Process::Producer(producer));
         }
         for number in 0..self.plan.consumers {
             let (process, random) = (self.next_process(), Random::new(self.random.draw()));
-            let consumer = Consumer::new(number as u32, random, Directory::new(bootstrap.clone()));
+            let consumer = Consumer::new(number as u32, random, Directory::new());
             self.add(next_host(), process, Process::Consumer(consumer));
         }
         let process = self.next_process();

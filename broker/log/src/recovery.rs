@@ -9,7 +9,7 @@ use crate::config::LogConfig;
 use crate::dir::{Dir, read_file};
 use crate::error::LogError;
 use crate::index::{Entry, OffsetEntry, TimeEntry};
-use crate::leader_epochs::{self, EpochStart, LeaderEpochs};
+use crate::leader_epochs::{self, LeaderEpochs};
 use crate::partition_log::OpenState;
 use crate::producer_state::{ProducerBatch, ProducerState, snapshot};
 use crate::scan::{BatchWalk, Found, HeaderWalk};
@@ -340,9 +340,6 @@ fn scan<D: Dir>(
         });
     }
     let log_end_offset = scan.next_offset;
-    if let Some(begun) = epoch_begun_at(dir, log_end_offset)? {
-        scan.epochs.assign(begun.epoch, begun.start_offset);
-    }
     let (snapshots, stale): (Vec<_>, Vec<_>) = names
         .snapshots
         .into_iter()
@@ -464,7 +461,9 @@ fn read_epochs<D: Dir>(
     log_start: i64,
     end: i64,
 ) -> Result<Option<LeaderEpochs>, LogError> {
-    let Some(epochs) = parse_epochs(dir)? else {
+    let content =
+        read_file(dir, leader_epochs::FILE_NAME).map_err(|error| LogError::read("reading the leader epochs", error))?;
+    let Some(epochs) = content.map_or(Ok(None), |content| LeaderEpochs::parse(&content))? else {
         return Ok(None);
     };
     // Records may have been deleted from the middle of a segment, or of a batch, on.
@@ -495,20 +494,6 @@ fn read_epochs<D: Dir>(
         }
     }
     Ok(Some(epochs))
-}
-
-/// The epoch that began at the end of the log and got no record: only the file knows of it.
-fn epoch_begun_at<D: Dir>(dir: &D, log_end_offset: i64) -> Result<Option<EpochStart>, LogError> {
-    let epochs = parse_epochs(dir)?.unwrap_or_default();
-    let last = epochs.entries().last().copied();
-    Ok(last.filter(|last| last.start_offset == log_end_offset))
-}
-
-/// What the file says, unless there is none or it is damaged.
-fn parse_epochs<D: Dir>(dir: &D) -> Result<Option<LeaderEpochs>, LogError> {
-    let content =
-        read_file(dir, leader_epochs::FILE_NAME).map_err(|error| LogError::read("reading the leader epochs", error))?;
-    content.map_or(Ok(None), |content| LeaderEpochs::parse(&content))
 }
 
 /// The epochs of everything below `offset`, from the file or else from the batches.

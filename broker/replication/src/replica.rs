@@ -108,9 +108,12 @@ impl<D: Dir> Replica<D> {
     /// Where its log ends, for the comparison with others; `None` if it cannot be used (METADATA 17).
     pub fn log_end(&self) -> Option<LogEnd> {
         let offline = self.log.offline().is_some();
+        let end = self.log.log_end_offset();
+        let last = (end > self.log.log_start_offset()).then(|| self.log.epoch_for_offset(end - 1));
         (!offline).then(|| LogEnd {
-            epoch: self.log.latest_epoch().unwrap_or(LeaderEpoch(-1)),
-            offset: self.log.log_end_offset(),
+            // Of the last record: a leadership that wrote nothing says nothing of who has what.
+            epoch: last.flatten().unwrap_or(LeaderEpoch(-1)),
+            offset: end,
         })
     }
 

@@ -18,7 +18,6 @@ const BACKOFF: Duration = Duration::from_millis(100);
 /// A client's metadata.
 #[derive(Debug)]
 pub(super) struct Directory {
-    bootstrap: Vec<Host>,
     /// What the last answer named: pods come back at other addresses.
     hosts: Vec<Host>,
     leaders: BTreeMap<Place, (Option<Host>, LeaderEpoch)>,
@@ -27,9 +26,8 @@ pub(super) struct Directory {
 }
 
 impl Directory {
-    pub(super) fn new(bootstrap: Vec<Host>) -> Self {
+    pub(super) fn new() -> Self {
         Self {
-            bootstrap,
             hosts: Vec::new(),
             leaders: BTreeMap::new(),
             asked: None,
@@ -59,15 +57,17 @@ impl Directory {
     /// Whom to ask: one that the cluster named, or one that the client was started with (KIP-899).
     pub(super) fn next_host(&mut self, now: Duration, random: &mut Random) -> Host {
         self.asked = Some(now);
-        let at = random.below(self.hosts.len() + self.bootstrap.len());
-        let known = self.hosts.iter().chain(&self.bootstrap).nth(at);
-        known.copied().unwrap_or(self.bootstrap[0])
+        let at = random.below(self.hosts.len() + 1);
+        self.hosts.get(at).copied().unwrap_or(Host::BOOTSTRAP)
     }
 
     /// Takes what is not older than what is known (KIP-320).
     pub(super) fn learn(&mut self, now: Duration, hosts: Vec<Host>, leaders: &[PlaceLeader]) {
         self.asked = Some(now);
-        self.hosts = hosts;
+        // A broker without metadata yet names nobody.
+        if !hosts.is_empty() {
+            self.hosts = hosts;
+        }
         self.wanted = leaders.is_empty();
         for found in leaders {
             let known = self.leaders.entry(found.place).or_insert((None, found.leader_epoch));

@@ -482,23 +482,27 @@ impl Cluster {
         let Some((number, process)) = self.an_operator() else {
             return false;
         };
+        self.end_streams_of_operator(process);
         self.end_operator(number, process, 8000);
         true
     }
 
-    fn end_operator(&mut self, number: usize, process: ProcessId, at_most: u64) {
-        // Its connections break.
-        let mut streams = Vec::new();
-        if let Some(Process::Operator(operator)) = self.slots.remove(&process).map(|slot| slot.what) {
-            streams = operator.streams();
-        }
-        self.listening.remove(&Host::operator(number));
-        for (to, call) in streams {
+    /// The connections of a process that ends break, however it ends.
+    fn end_streams_of_operator(&mut self, process: ProcessId) {
+        let Some(Process::Operator(operator)) = self.slots.get(&process).map(|slot| &slot.what) else {
+            return;
+        };
+        for (to, call) in operator.streams() {
             let at = self.now + Duration::from_millis(2);
             let message = super::Message::StreamEnded(call);
             let from = process;
             self.agenda.put(at, Event::Deliver { from, to, message });
         }
+    }
+
+    fn end_operator(&mut self, number: usize, process: ProcessId, at_most: u64) {
+        self.slots.remove(&process);
+        self.listening.remove(&Host::operator(number));
         let delay = self.a_while(200, at_most);
         self.later(delay, Step::StartOperator(number));
     }
@@ -508,13 +512,12 @@ impl Cluster {
             return Ok(false);
         };
         let mut out = super::Outbox::default();
-        match self.slots.get_mut(&process) {
-            Some(super::Slot {
-                what: Process::Operator(operator),
-                paused: false,
-                ..
-            }) => operator.leave(self.now, &mut out),
-            _ => return Ok(false),
+        if self.slots.get(&process).is_none_or(|slot| slot.paused) {
+            return Ok(false);
+        }
+        self.end_streams_of_operator(process);
+        if let Some(Process::Operator(operator)) = self.slots.get_mut(&process).map(|slot| &mut slot.what) {
+            operator.leave(self.now, &mut out);
         }
         self.after_step(process, out)?;
         self.end_operator(number, process, 3000);

@@ -16,6 +16,9 @@ impl Host {
     /// The API server.
     pub(super) const KUBERNETES: Self = Self(0);
 
+    /// The name that clients are started with: it leads to any broker whose listener is open.
+    pub(super) const BOOTSTRAP: Self = Self(9);
+
     /// An operator replica.
     pub(super) fn operator(number: usize) -> Self {
         Self(1 + number as u32)
@@ -24,6 +27,11 @@ impl Host {
     /// A pod of the StatefulSet, or a duplicate of one.
     pub(super) fn pod(number: usize) -> Self {
         Self(10 + number as u32)
+    }
+
+    /// Whether it is a pod's.
+    pub(super) fn is_pod(self) -> bool {
+        (Self::pod(0)..Self::client(0)).contains(&self)
     }
 
     /// A client.

@@ -88,6 +88,11 @@ impl<P> Calls<P> {
         due.into_iter().filter_map(|call| self.answered(call)).collect()
     }
 
+    /// Whether the answer to a call is still awaited.
+    pub(super) fn awaits(&self, call: CallId) -> bool {
+        self.waiting.contains_key(&call)
+    }
+
     /// Whether a call with such a purpose is under way.
     pub(super) fn any(&self, mut is: impl FnMut(&P) -> bool) -> bool {
         self.waiting.values().any(|(_, purpose)| is(purpose))

@@ -118,20 +118,8 @@ impl<D: Dir> PartitionLog<D> {
     }
 
     /// Begins a leader epoch at the log end. Call it when leadership begins, before the first append.
-    ///
-    /// With `flush.messages=1` that is on the disk when this returns: whoever leads in the epoch may commit what it has
-    /// without writing anything more, and after a loss of power nothing else tells that its log counts before those of
-    /// earlier epochs (METADATA 17).
     pub fn begin_epoch(&mut self, epoch: LeaderEpoch) -> Result<(), AppendError> {
-        self.check_leader(epoch)?;
-        if self.config.flush_messages > 1 || self.unsaved.epochs.is_none() {
-            return Ok(());
-        }
-        match self.flush() {
-            // It is tried again with the next flush; what is committed is worth more than what this is for.
-            Ok(()) | Err(LogError::StorageFull { .. }) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+        self.check_leader(epoch)
     }
 
     fn check_leader(&mut self, epoch: LeaderEpoch) -> Result<(), AppendError> {

@@ -455,32 +455,6 @@ fn a_log_whose_beginning_nobody_deleted_is_refused_and_kept() {
     }
 }
 
-#[test]
-fn a_leadership_that_wrote_nothing_is_known_after_a_loss_of_power_where_every_record_is_flushed() {
-    let flushed = LogConfig {
-        flush_messages: 1,
-        ..small()
-    };
-    let batch = BatchBuilder::new().record(1, None, Some(b"v")).build();
-    for lost in 0..20 {
-        let dir = SimDir::new();
-        let open = || open_with(&dir, flushed.clone(), OpenState::default()).unwrap().0;
-        let mut log = open();
-        log.append(&batch).unwrap();
-        log.begin_epoch(LeaderEpoch(7)).unwrap();
-        dir.crash(lost);
-        drop(log);
-        let mut log = open();
-        assert_eq!((log.latest_epoch(), log.log_end_offset()), (Some(LeaderEpoch(7)), 1));
-        // It is no part of another leader's history.
-        log.truncate_to(1, |_| Ok(())).unwrap();
-        log.flush().unwrap();
-        dir.crash(lost);
-        drop(log);
-        assert_eq!(open().latest_epoch(), Some(LeaderEpoch(1)));
-    }
-}
-
 /// What readers can see of a log.
 fn face(log: &PartitionLog<SimDir>) -> String {
     let times: Vec<_> = (0..45).map(|at| log.offset_for_timestamp(at * 100).unwrap()).collect();

@@ -24,6 +24,8 @@ pub(super) struct Membership {
     /// Which operator is asked.
     turn: usize,
     stream: Option<Stream>,
+    /// Frames that have overtaken the opening of their stream, as a connection never lets them.
+    early: Vec<(CallId, u64, Vec<Frame>)>,
     /// The image does not follow: a snapshot is wanted (METADATA 6).
     estranged: bool,
     next_try: Duration,
@@ -45,6 +47,7 @@ impl Membership {
             standing,
             turn: 0,
             stream: None,
+            early: Vec::new(),
             estranged: false,
             next_try: Duration::ZERO,
             next_heartbeat: Duration::ZERO,
@@ -272,6 +275,13 @@ impl Broker {
             Start::Frames(frames) => self.apply_frames(now, frames, out),
             Start::Snapshot(image) => self.apply_snapshot(now, image, out),
         }
+        let mut early = std::mem::take(&mut self.membership.early);
+        early.sort_by_key(|(_, number, _)| *number);
+        for (of, number, frames) in early {
+            if of == call {
+                self.frames(now, from, call, number, frames, out);
+            }
+        }
     }
 
     pub(super) fn frames(
@@ -283,6 +293,10 @@ impl Broker {
         frames: Vec<Frame>,
         out: &mut Outbox,
     ) {
+        if self.calls.awaits(call) {
+            self.membership.early.push((call, number, frames));
+            return;
+        }
         let Some(stream) = &mut self.membership.stream else {
             return;
         };
