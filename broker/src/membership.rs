@@ -512,13 +512,12 @@ pub async fn hand_over(broker: &BrokerContext, patience: Duration) {
                     tracing::info!("leaderships have moved");
                     return;
                 }
-                Ok(_) => {}
                 Err(ControlError::Refused(refusal)) if refusal.reason == Reason::StaleBrokerEpoch => return,
                 Err(error) if !unheard => {
                     unheard = true;
                     tracing::info!(%error, "no word from the controller, leaving later");
                 }
-                Err(_) => {}
+                Ok(_) | Err(_) => {}
             }
             tokio::time::sleep(AGAIN).await;
         }
