@@ -68,6 +68,11 @@ impl ControllerLink {
         }
     }
 
+    /// Whether the controller lives and dies with this process.
+    pub fn is_local(&self) -> bool {
+        matches!(self.controller, Controller::Local(_))
+    }
+
     /// How this process stands to the registered broker.
     pub fn standing(&self) -> Standing {
         *self.standing.borrow()

@@ -512,7 +512,8 @@ pub async fn hand_over(broker: &BrokerContext, patience: Duration) {
                     tracing::info!("leaderships have moved");
                     return;
                 }
-                Err(ControlError::Refused(refusal)) if refusal.reason == Reason::StaleBrokerEpoch => return,
+                // A controller in this process has no successor, and other words do not change.
+                Err(error) if broker.controller.is_local() || !error.is_retriable() => return,
                 Err(error) if !unheard => {
                     unheard = true;
                     tracing::info!(%error, "no word from the controller, leaving later");

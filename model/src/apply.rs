@@ -215,9 +215,7 @@ impl MetadataImage {
             in_controlled_shutdown: false,
         });
         // METADATA 16: the former incarnation leaves every ISR, and the ELR unless clean, in this one record.
-        let effective = self.effective_config(data.id);
-        let topics = self.topics.values();
-        let flushed = topics.filter(|topic| config::flushes_each_record(&effective, &topic.config));
+        let flushed = self.topics.values().filter(|topic| topic.always_flushed);
         let flushed: BTreeSet<TopicId> = flushed.map(|topic| topic.id).collect();
         self.each_partition_at(
             |topic| topic.has_replica_on(data.id),
@@ -292,6 +290,7 @@ impl MetadataImage {
             name: data.name.clone(),
             partitions: partitions.collect(),
             config: data.config.clone(),
+            always_flushed: config::flushes_each_record(&data.config),
         };
         Arc::make_mut(&mut self.topic_ids).insert(data.name.clone(), data.id);
         self.hash.toggle(topic.digest());
@@ -493,6 +492,7 @@ impl MetadataImage {
                     let topic = Arc::make_mut(topic);
                     self.hash.toggle(topic.digest());
                     topic.config.clone_from(config);
+                    topic.always_flushed &= config::flushes_each_record(config);
                     self.hash.toggle(topic.digest());
                 }
             }

@@ -165,12 +165,9 @@ pub fn unclean_leader_election(cluster: &BTreeMap<String, String>, topic: &BTree
     topic.get(name).or_else(|| cluster.get(name)).map(String::as_str) == Some("true")
 }
 
-/// Whether every record of a topic is on the disk before it is acknowledged, or told to a leader (`flush.messages=1`).
-pub(crate) fn flushes_each_record(cluster: &BTreeMap<String, String>, topic: &BTreeMap<String, String>) -> bool {
-    let value = topic
-        .get("flush.messages")
-        .or_else(|| cluster.get("log.flush.interval.messages"));
-    value.map(String::as_str) == Some("1")
+/// Whether a topic itself asks for every record to be on the disk before it is acknowledged, or told to a leader.
+pub(crate) fn flushes_each_record(topic: &BTreeMap<String, String>) -> bool {
+    topic.get("flush.messages").map(String::as_str) == Some("1")
 }
 
 /// The configured `min.insync.replicas` of a topic, at least 1.

@@ -112,6 +112,9 @@ struct TopicRow {
     name: Option<TopicName>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     config: BTreeMap<String, String>,
+    /// Only in the first row, too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    always_flushed: bool,
     replicas: Vec<Vec<BrokerId>>,
     /// -1 stands for no leader, as in Kafka.
     leader: Vec<i32>,
@@ -255,6 +258,7 @@ impl TopicRow {
             id: topic.id,
             name: first.then(|| topic.name.clone()),
             config: if first { topic.config.clone() } else { BTreeMap::new() },
+            always_flushed: first && topic.always_flushed,
             replicas: partitions.iter().map(|p| p.replicas.clone()).collect(),
             leader: partitions
                 .iter()
@@ -319,6 +323,7 @@ fn add_row(image: &mut MetadataImage, mut row: TopicRow) -> Result<(), SnapshotE
                 name,
                 partitions: Vec::new(),
                 config,
+                always_flushed: row.always_flushed,
             }),
         );
     }

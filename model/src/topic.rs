@@ -19,6 +19,9 @@ pub struct TopicImage {
     pub partitions: Vec<PartitionImage>,
     /// Configuration set on the topic itself, by Kafka's names. Defaults are not in it.
     pub config: BTreeMap<String, String>,
+    /// `flush.messages=1` since the topic was created: no replica ever told anybody of a record that was not on its disk. A
+    /// topic that got the setting later has records from before, of which nobody knows whether they are.
+    pub always_flushed: bool,
 }
 
 impl TopicImage {
@@ -58,12 +61,17 @@ impl TopicImage {
 
     /// The topic without its partitions: those are entities of their own, so that a change of one is cheap to digest.
     pub(crate) fn digest(&self) -> Digest {
-        Entity::new("topic")
+        let entity = Entity::new("topic")
             .bytes(self.id.0.as_bytes())
             .text(self.name.as_str())
             .number(self.partitions.len() as i64)
-            .texts(self.config.iter())
-            .digest()
+            .texts(self.config.iter());
+        let entity = if self.always_flushed {
+            entity.text("always flushed")
+        } else {
+            entity
+        };
+        entity.digest()
     }
 }
 

@@ -161,7 +161,7 @@ impl<D: Dir> PartitionLog<D> {
         if epochs.truncate_from_start(log_start_offset) {
             unsaved.epochs_changed();
         }
-        let log = Self {
+        let mut log = Self {
             dir,
             topic_partition,
             topic_id,
@@ -180,7 +180,21 @@ impl<D: Dir> PartitionLog<D> {
             retained_from: None,
             scratch: append::Scratch::default(),
         };
+        log.flush_where_each_record_is()?;
         Ok((log, recovered.report))
+    }
+
+    /// With `flush.messages=1` nobody is told of a record that is not on the disk. A killed process leaves some that are in
+    /// the page cache only, and so does a log that was flushed more rarely until now.
+    fn flush_where_each_record_is(&mut self) -> Result<(), LogError> {
+        if self.config.flush_messages > 1 || self.unsaved.records == 0 || self.offline.is_some() {
+            return Ok(());
+        }
+        match self.flush() {
+            // Only a checkpoint has no room; the next flush writes it.
+            Err(LogError::StorageFull { .. }) => Ok(()),
+            flushed => flushed,
+        }
     }
 
     /// Which partition it is.
@@ -201,6 +215,8 @@ impl<D: Dir> PartitionLog<D> {
     /// Changes its settings from the next append on.
     pub fn set_config(&mut self, config: LogConfig) {
         self.config = config;
+        // A failure takes the log offline, and is told by whatever uses it next.
+        let _ = self.flush_where_each_record_is();
     }
 
     /// The first offset that can be read.

@@ -109,10 +109,15 @@ impl<D: Dir> Replica<D> {
     pub fn log_end(&self) -> Option<LogEnd> {
         let offline = self.log.offline().is_some();
         let end = self.log.log_end_offset();
-        let last = (end > self.log.log_start_offset()).then(|| self.log.epoch_for_offset(end - 1));
+        // Of the last record: a leadership that wrote nothing says nothing of who has what. Where all records are deleted,
+        // the newest epoch is what is known of the last one.
+        let epoch = if end > self.log.log_start_offset() {
+            self.log.epoch_for_offset(end - 1)
+        } else {
+            self.log.latest_epoch()
+        };
         (!offline).then(|| LogEnd {
-            // Of the last record: a leadership that wrote nothing says nothing of who has what.
-            epoch: last.flatten().unwrap_or(LeaderEpoch(-1)),
+            epoch: epoch.unwrap_or(LeaderEpoch(-1)),
             offset: end,
         })
     }

@@ -39,12 +39,13 @@ impl<D: Dir> PartitionLog<D> {
         self.check_beginning(records)?;
         let mut appended = FollowerAppend::default();
         let taken = self.take_fetched(records, leader_epoch, now_ms, &mut appended);
-        self.write_accepted(Source::Fetched(records), now_ms, &mut [])?;
+        let written = self.write_accepted(Source::Fetched(records), now_ms, &mut []);
+        // What is fetched next tells the leader that this is durable, whatever was wrong with what came behind it.
+        let due = self.offline.is_none() && self.unsaved.records >= self.config.flush_messages.max(1);
+        let flushed = if due { self.flush() } else { Ok(()) };
+        written?;
         taken?;
-        if self.unsaved.records >= self.config.flush_messages.max(1) {
-            // What is fetched next tells the leader that this is durable.
-            self.flush()?;
-        }
+        flushed?;
         Ok(appended)
     }
 

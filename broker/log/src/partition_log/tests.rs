@@ -455,6 +455,33 @@ fn a_log_whose_beginning_nobody_deleted_is_refused_and_kept() {
     }
 }
 
+#[test]
+fn where_each_record_is_flushed_an_open_log_holds_nothing_that_a_loss_of_power_takes() {
+    let flushed = LogConfig {
+        flush_messages: 1,
+        ..small()
+    };
+    let batch = BatchBuilder::new().record(1, None, Some(b"v")).build();
+    for lost in 0..20 {
+        let dir = SimDir::new();
+        let open = |config: &LogConfig| open_with(&dir, config.clone(), OpenState::default()).unwrap().0;
+        // Flushed by nobody, found by a process that flushes each record.
+        let mut log = open(&small());
+        log.append(&batch).unwrap();
+        drop(log);
+        drop(open(&flushed));
+        dir.crash(lost);
+        // And appended before the setting changed.
+        let mut log = open(&small());
+        assert_eq!(log.log_end_offset(), 1);
+        log.append(&batch).unwrap();
+        log.set_config(flushed.clone());
+        dir.crash(lost);
+        drop(log);
+        assert_eq!(open(&small()).log_end_offset(), 2);
+    }
+}
+
 /// What readers can see of a log.
 fn face(log: &PartitionLog<SimDir>) -> String {
     let times: Vec<_> = (0..45).map(|at| log.offset_for_timestamp(at * 100).unwrap()).collect();
