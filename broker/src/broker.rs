@@ -249,7 +249,7 @@ pub async fn run(
         tokio::select! {
             // Records go on arriving meanwhile: that is how leaderships move.
             _ = &mut membership => {}
-            () = membership::hand_over(&broker, HAND_OVER) => {}
+            () = membership::hand_over(&broker, incarnation, HAND_OVER) => {}
         }
     }
     proposals.abort();

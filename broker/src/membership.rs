@@ -236,6 +236,7 @@ impl Membership {
         drop(image);
         let heartbeats = Heartbeats {
             broker: Arc::clone(&self.broker),
+            incarnation: self.process.incarnation,
             wanted: self.wanted,
             readiness: Arc::clone(&self.readiness),
         };
@@ -409,6 +410,7 @@ fn session_epoch(broker: &BrokerContext) -> Option<BrokerEpoch> {
 /// "I live", once a second, and at once when there is news.
 struct Heartbeats {
     broker: Arc<BrokerContext>,
+    incarnation: IncarnationId,
     wanted: MetadataOffset,
     readiness: Arc<Readiness>,
 }
@@ -439,9 +441,15 @@ impl Heartbeats {
         let Some(session) = self.broker.controller.session() else {
             return Ok(());
         };
+        let (applied, chain_hash) = {
+            let image = self.broker.metadata.image();
+            (image.offset(), image.chain_hash())
+        };
         let heartbeat = Heartbeat {
             session,
-            applied: self.broker.metadata.image().offset(),
+            incarnation: self.incarnation,
+            applied,
+            chain_hash: Some(chain_hash),
             want_shutdown,
             ready: self.readiness.has_recovered_logs(),
         };
@@ -496,14 +504,20 @@ impl Heartbeats {
 }
 
 /// Tells the controller that this broker leaves, and waits until leaderships have moved or `patience` is over.
-pub async fn hand_over(broker: &BrokerContext, patience: Duration) {
+pub async fn hand_over(broker: &BrokerContext, incarnation: IncarnationId, patience: Duration) {
     const AGAIN: Duration = Duration::from_millis(50);
     let leaving = async {
         let mut unheard = false;
         while let Some(session) = broker.controller.session() {
+            let (applied, chain_hash) = {
+                let image = broker.metadata.image();
+                (image.offset(), image.chain_hash())
+            };
             let heartbeat = Heartbeat {
                 session,
-                applied: broker.metadata.image().offset(),
+                incarnation,
+                applied,
+                chain_hash: Some(chain_hash),
                 want_shutdown: true,
                 ready: true,
             };

@@ -251,9 +251,14 @@ pub(crate) fn heartbeat_to_proto(cluster: &ClusterRef, heartbeat: &Heartbeat) ->
         cluster: Some(cluster.into()),
         broker_id: heartbeat.session.broker_id.0,
         broker_epoch: heartbeat.session.broker_epoch.0,
+        incarnation: heartbeat.incarnation.0.as_bytes().to_vec(),
         metadata_offset: heartbeat.applied.0,
         want_shutdown: heartbeat.want_shutdown,
         ready: heartbeat.ready,
+        chain_hash: heartbeat
+            .chain_hash
+            .map(|hash| hash.as_bytes().to_vec())
+            .unwrap_or_default(),
     }
 }
 
@@ -261,9 +266,15 @@ impl TryFrom<proto::HeartbeatRequest> for Heartbeat {
     type Error = ContractError;
 
     fn try_from(request: proto::HeartbeatRequest) -> Result<Self, ContractError> {
+        let chain_hash = match request.chain_hash.as_slice() {
+            [] => None,
+            bytes => Some(digest("chain_hash", bytes)?),
+        };
         Ok(Self {
             session: session(request.broker_id, request.broker_epoch)?,
+            incarnation: uuid("incarnation", &request.incarnation)?.into(),
             applied: MetadataOffset(request.metadata_offset),
+            chain_hash,
             want_shutdown: request.want_shutdown,
             ready: request.ready,
         })

@@ -86,8 +86,12 @@ pub struct Session {
 pub struct Heartbeat {
     /// Who.
     pub session: Session,
+    /// Of this process.
+    pub incarnation: IncarnationId,
     /// The last applied record.
     pub applied: MetadataOffset,
+    /// The chain hash after it, if the broker tells it.
+    pub chain_hash: Option<Digest>,
     /// SIGTERM came.
     pub want_shutdown: bool,
     /// Logs recovered and listeners open.

@@ -96,7 +96,9 @@ fn record(image: &MetadataImage, (kind, a, b): (u8, u8, u8), number: u128) -> Re
             let list: Vec<_> = (0..factor).map(|n| (start + n) % 4).collect();
             let lists: Vec<_> = (0..=a % 3).map(|_| list.as_slice()).collect();
             let min = (b % 4).to_string();
-            created(number, &format!("t{}", a % 8), &lists, &[("min.insync.replicas", &min)]).into()
+            let flush = (b / 4 % 3).to_string();
+            let config = [("min.insync.replicas", min.as_str()), ("flush.messages", &flush)];
+            created(number, &format!("t{}", a % 8), &lists, &config).into()
         }
         10 => match b % 3 {
             0 => BrokerUnregistered { id, epoch }.into(),
@@ -115,10 +117,10 @@ fn record(image: &MetadataImage, (kind, a, b): (u8, u8, u8), number: u128) -> Re
         },
         11 => TopicRemoved { id: topic }.into(),
         12 => {
-            let key = if b % 2 == 0 {
-                "min.insync.replicas"
-            } else {
-                "retention.ms"
+            let key = match b % 4 {
+                0 | 2 => "min.insync.replicas",
+                1 => "flush.messages",
+                _ => "retention.ms",
             };
             let scope = match b % 7 {
                 0 => ConfigScope::Cluster,

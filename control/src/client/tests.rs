@@ -180,7 +180,9 @@ fn heartbeat() -> Heartbeat {
             broker_id: BrokerId(1),
             broker_epoch: BrokerEpoch(3),
         },
+        incarnation: IncarnationId::from_random([8; 16]),
         applied: MetadataOffset(3),
+        chain_hash: None,
         want_shutdown: false,
         ready: true,
     }

@@ -137,16 +137,20 @@ fn heartbeat_watch_and_purge_survive_the_wire() {
         broker_id: BrokerId(1),
         broker_epoch: BrokerEpoch(12),
     };
-    let heartbeat = Heartbeat {
-        session,
-        applied: MetadataOffset(11),
-        want_shutdown: true,
-        ready: true,
-    };
-    assert_eq!(
-        Heartbeat::try_from(heartbeat_to_proto(&cluster(), &heartbeat)),
-        Ok(heartbeat)
-    );
+    for chain_hash in [None, Some(Digest::of(b"chain"))] {
+        let heartbeat = Heartbeat {
+            session,
+            incarnation: IncarnationId::from_random([5; 16]),
+            applied: MetadataOffset(11),
+            chain_hash,
+            want_shutdown: true,
+            ready: true,
+        };
+        assert_eq!(
+            Heartbeat::try_from(heartbeat_to_proto(&cluster(), &heartbeat)),
+            Ok(heartbeat)
+        );
+    }
     for position in [None, Some(position())] {
         let watch = Watch {
             broker_id: BrokerId(1),

@@ -51,7 +51,9 @@ pub(crate) fn registration(id: i32) -> Registration {
 pub(crate) fn heartbeat(registration: &Registration, registered: &Registered) -> Heartbeat {
     Heartbeat {
         session: session(registration, registered),
+        incarnation: registration.incarnation,
         applied: registered.metadata_offset,
+        chain_hash: None,
         want_shutdown: false,
         ready: true,
     }
