@@ -78,6 +78,19 @@ fn member_id(client: &mut Client) -> String {
     told.member_id
 }
 
+/// Asks again while the coordinator is loading, as clients do: it loads at the start, and once more when the broker has
+/// registered, since that begins a new leader epoch.
+fn loaded<T>(mut ask: impl FnMut() -> T, error_of: impl Fn(&T) -> i16) -> T {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let answer = ask();
+        if error_of(&answer) != ErrorCode::CoordinatorLoadInProgress.code() {
+            return answer;
+        }
+        assert!(Instant::now() < until, "the coordinator is not loaded");
+    }
+}
+
 fn assign(client: &mut Client, joined: &JoinGroupResponse, assignment: &'static str) -> String {
     let members = joined.members.iter().map(|member| SyncGroupRequestAssignment {
         member_id: member.member_id.clone(),
@@ -93,7 +106,7 @@ fn assign(client: &mut Client, joined: &JoinGroupResponse, assignment: &'static 
         protocol_name: joined.protocol_name.clone(),
         ..SyncGroupRequest::default()
     };
-    let synced = client.call(&request, 5);
+    let synced = loaded(|| client.call(&request, 5), |answer| answer.error_code);
     assert_eq!(synced.error_code, 0);
     String::from_utf8(synced.assignment.to_vec()).expect("text")
 }
@@ -105,7 +118,8 @@ fn heartbeat(client: &mut Client, joined: &JoinGroupResponse) -> ErrorCode {
         member_id: joined.member_id.clone(),
         group_instance_id: None,
     };
-    ErrorCode::from_code(client.call(&request, 4).error_code).expect("known")
+    let answer = loaded(|| client.call(&request, 4), |answer| answer.error_code);
+    ErrorCode::from_code(answer.error_code).expect("known")
 }
 
 fn commit(client: &mut Client, joined: &JoinGroupResponse, topic: &str, offset: i64) -> ErrorCode {
@@ -138,15 +152,7 @@ fn committed(client: &mut Client) -> Vec<(String, i64, String)> {
         }],
         ..OffsetFetchRequest::default()
     };
-    // A coordinator that has just started says so, and clients come again.
-    let until = Instant::now() + PATIENCE;
-    let group = loop {
-        let group = client.call(&request, 9).groups.remove(0);
-        if group.error_code != ErrorCode::CoordinatorLoadInProgress.code() {
-            break group;
-        }
-        assert!(Instant::now() < until, "the coordinator is not loaded");
-    };
+    let group = loaded(|| client.call(&request, 9).groups.remove(0), |group| group.error_code);
     assert_eq!(group.error_code, 0);
     let each = group.topics.into_iter().map(|topic| {
         let partition = &topic.partitions[0];
