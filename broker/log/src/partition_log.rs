@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use model::{LeaderEpoch, TopicId};
+use model::{LeaderEpoch, ProducerId, TopicId};
 
 use crate::config::LogConfig;
 use crate::data_dir::{DataDir, TopicPartition};
@@ -267,6 +267,11 @@ impl<D: Dir> PartitionLog<D> {
     /// What idempotent producers have written.
     pub fn producers(&self) -> &ProducerState {
         &self.producers
+    }
+
+    /// Producers from `next` on have not been given their ids yet: none of them was ever forgotten.
+    pub fn none_forgotten_from(&mut self, next: ProducerId) {
+        self.producers.none_forgotten_from(next);
     }
 
     /// Forgets idle producers (`producer.id.expiration.ms`).

@@ -15,10 +15,19 @@ pub(crate) mod snapshot;
 pub const BATCHES_REMEMBERED: usize = 5;
 
 /// Every producer known to the log.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProducerState {
     entries: HashMap<ProducerId, ProducerEntry>,
+    /// Of the producers that wrote here and are not known any more, the one with the largest id; ids are given out in
+    /// ascending order, so a producer with a larger one that is not known never wrote here. [`NOBODY`] or [`ANYBODY`].
+    newest_forgotten: ProducerId,
 }
+
+/// No producer was ever forgotten.
+const NOBODY: ProducerId = ProducerId(-1);
+
+/// Whoever is not known may have been forgotten.
+const ANYBODY: ProducerId = ProducerId(i64::MAX);
 
 /// One producer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +63,19 @@ pub(crate) struct ProducerBatch {
 }
 
 impl ProducerState {
+    /// Of a log that begins at `offset` and of which nothing else is known: what was before 0 can be said.
+    pub(crate) fn from(offset: i64) -> Self {
+        Self {
+            entries: HashMap::new(),
+            newest_forgotten: if offset == 0 { NOBODY } else { ANYBODY },
+        }
+    }
+
+    /// Producers from `next` on were not there yet when the last one was forgotten.
+    pub(crate) fn none_forgotten_from(&mut self, next: ProducerId) {
+        self.newest_forgotten = self.newest_forgotten.min(ProducerId(next.0 - 1));
+    }
+
     /// The entry of a producer.
     pub fn get(&self, producer_id: ProducerId) -> Option<&ProducerEntry> {
         self.entries.get(&producer_id)
@@ -71,13 +93,22 @@ impl ProducerState {
 
     /// Whether `batch` may be appended: `Ok(None)` if it may, `Ok(Some(..))` if it already is in the log.
     ///
-    /// A producer that is not known may begin anywhere: its state may have expired (Kafka's
-    /// `ProducerAppendInfo.checkSequence`).
+    /// A producer that was forgotten may go on anywhere, as with Kafka (`ProducerAppendInfo.checkSequence`). One that never
+    /// wrote here begins with its first batch, which Kafka does not demand: when a leader changes, Java's producer can have
+    /// batches in flight to the old one, which will refuse them, and the next one to the new. Taken there, it would leave the
+    /// first ones out of order for ever.
     pub(crate) fn check(&self, batch: &ProducerBatch) -> Result<Option<SequenceRange>, AppendError> {
-        let Some(entry) = self.entries.get(&batch.producer_id) else {
-            return Ok(None);
-        };
         let producer_id = batch.producer_id.0;
+        let Some(entry) = self.entries.get(&batch.producer_id) else {
+            if batch.base_sequence == 0 || batch.producer_id <= self.newest_forgotten {
+                return Ok(None);
+            }
+            return Err(AppendError::OutOfOrderSequence {
+                producer_id,
+                found: batch.base_sequence,
+                expected: 0,
+            });
+        };
         if batch.epoch < entry.epoch {
             return Err(AppendError::InvalidProducerEpoch {
                 producer_id,
@@ -140,12 +171,17 @@ impl ProducerState {
 
     /// Forgets producers without an open transaction whose last batch is `expiration_ms` old or older.
     pub(crate) fn expire(&mut self, now_ms: i64, expiration_ms: i64) {
-        self.entries.retain(|_, entry| {
-            entry.transaction_first_offset >= 0
+        let newest_forgotten = &mut self.newest_forgotten;
+        self.entries.retain(|producer_id, entry| {
+            let stays = entry.transaction_first_offset >= 0
                 || entry
                     .batches()
                     .last()
-                    .is_some_and(|last| now_ms.saturating_sub(last.timestamp) < expiration_ms)
+                    .is_some_and(|last| now_ms.saturating_sub(last.timestamp) < expiration_ms);
+            if !stays {
+                *newest_forgotten = (*newest_forgotten).max(*producer_id);
+            }
+            stays
         });
     }
 }
@@ -225,7 +261,7 @@ mod tests {
     }
 
     fn appended(batches: &[(i16, i32, i32)]) -> ProducerState {
-        let mut state = ProducerState::default();
+        let mut state = ProducerState::from(1);
         let mut end = 0;
         for &(epoch, base, records) in batches {
             assert!(matches!(state.check(&batch(epoch, base, records)), Ok(None)));
@@ -281,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_is_refused_and_an_unknown_producer_begins_anywhere() {
+    fn a_gap_is_refused_and_a_producer_that_was_forgotten_goes_on_anywhere() {
         let state = appended(&[(0, 40, 2)]);
         assert!(matches!(
             state.check(&batch(0, 43, 1)),
@@ -320,5 +356,38 @@ mod tests {
         assert_eq!(state.len(), 1);
         state.expire(2000, 1000);
         assert!(state.is_empty());
+    }
+
+    /// Java's producer through a change of leaders: its first two batches were refused by the old one.
+    #[test]
+    fn a_producer_that_never_wrote_here_begins_with_its_first_batch() {
+        let mut state = ProducerState::from(0);
+        let third = batch(0, 681, 3);
+        assert!(matches!(
+            state.check(&third),
+            Err(AppendError::OutOfOrderSequence {
+                found: 681,
+                expected: 0,
+                ..
+            })
+        ));
+        let (first, second) = (batch(0, 0, 92), batch(0, 92, 589));
+        for (batch, last_offset) in [(first, 91), (second, 680), (third, 683)] {
+            assert!(matches!(state.check(&batch), Ok(None)));
+            state.replay(&batch, last_offset);
+        }
+        // Forgotten, it goes on; one whose id is newer was never known.
+        state.expire(2000, 1000);
+        assert!(matches!(state.check(&batch(0, 684, 1)), Ok(None)));
+        let newer = ProducerBatch {
+            producer_id: ProducerId(8),
+            ..batch(0, 684, 1)
+        };
+        assert!(matches!(
+            state.check(&newer),
+            Err(AppendError::OutOfOrderSequence { expected: 0, .. })
+        ));
+        state.none_forgotten_from(ProducerId(7));
+        assert!(state.check(&batch(0, 684, 1)).is_err());
     }
 }

@@ -190,7 +190,7 @@ fn empty<D: Dir>(dir: &D, state: &OpenState, names: &Names) -> Result<Recovered<
         log_end_offset: start,
         epochs: LeaderEpochs::default(),
         epochs_unsaved: true,
-        producers: ProducerState::default(),
+        producers: ProducerState::from(start),
         snapshots: Vec::new(),
         report: RecoveryReport {
             created: true,
@@ -225,16 +225,15 @@ fn take_clean<D: Dir>(
     if log_end_offset < state.recovery_point {
         return Ok(None);
     }
-    let is_empty = segments
-        .first()
-        .is_some_and(|first| first.base_offset() == log_end_offset);
+    let log_begin = segments.first().map_or(log_end_offset, Segment::base_offset);
+    let is_empty = log_begin == log_end_offset;
     let epochs = match read_epochs(dir, &segments, state.log_start_offset, log_end_offset)? {
         Some(epochs) => epochs,
         // Nothing was ever written that would have an epoch.
         None if is_empty => LeaderEpochs::default(),
         None => return Ok(None),
     };
-    let producers = rebuild_producers(dir, &segments, &names.snapshots, log_end_offset)?;
+    let producers = rebuild_producers(dir, log_begin, &segments, &names.snapshots, log_end_offset)?;
     let sealed = segments.len().saturating_sub(1);
     segments.iter_mut().take(sealed).for_each(Segment::close_file);
     Ok(Some(Recovered {
@@ -271,10 +270,11 @@ fn scan<D: Dir>(
     } else {
         scan_start
     };
+    let log_begin = segments.first().map_or(state.log_start_offset, Segment::base_offset);
     let below = segments.get(..first).unwrap_or_default();
     let mut scan = Scan {
         epochs: epochs_below(dir, below, state.log_start_offset, scan_start)?,
-        producers: rebuild_producers(dir, below, names.snapshots.as_slice(), limit)?,
+        producers: rebuild_producers(dir, log_begin, below, names.snapshots.as_slice(), limit)?,
         next_offset: scan_start,
         recovery_point: state.recovery_point,
         report: RecoveryReport {
@@ -519,14 +519,15 @@ fn epochs_below<D: Dir>(
 }
 
 /// The producers as of the end of `segments`, from the newest intact snapshot at or below `limit` and the batches
-/// after it.
+/// after it. The first file of the log begins at `log_begin`.
 pub(crate) fn rebuild_producers<D: Dir>(
     dir: &D,
+    log_begin: i64,
     segments: &[Segment<D>],
     snapshots: &[i64],
     limit: i64,
 ) -> Result<ProducerState, LogError> {
-    let mut producers = ProducerState::default();
+    let mut producers = ProducerState::from(log_begin);
     let mut from = i64::MIN;
     for offset in snapshots.iter().rev().copied().filter(|offset| *offset <= limit) {
         let name = snapshot_file_name(offset);

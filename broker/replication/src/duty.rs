@@ -137,6 +137,7 @@ fn view(image: &MetadataImage, topic: &TopicImage, partition: &PartitionImage) -
         leader_epoch: partition.leader_epoch,
         partition_epoch: partition.partition_epoch,
         min_insync_replicas: image.min_insync_replicas(topic, partition),
+        next_producer_id: image.next_producer_id(),
     }
 }
 

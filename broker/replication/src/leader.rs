@@ -2,7 +2,7 @@
 //!
 //! Ordering that always holds: `high_watermark <= log_end_offset`, and the watermark never goes back.
 
-use model::{BrokerEpoch, BrokerId, IsrMember, LeaderEpoch, PartitionEpoch};
+use model::{BrokerEpoch, BrokerId, IsrMember, LeaderEpoch, PartitionEpoch, ProducerId};
 
 use crate::isr::IsrState;
 use crate::seeded::seeded_bug;
@@ -38,6 +38,8 @@ pub struct ReplicaView {
     pub partition_epoch: PartitionEpoch,
     /// `min.insync.replicas` of the topic, before it is bounded by the replica count.
     pub min_insync_replicas: usize,
+    /// Producers from here on do not exist yet.
+    pub next_producer_id: ProducerId,
 }
 
 /// A refusal of `acks=all` before the append.

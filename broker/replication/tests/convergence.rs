@@ -7,7 +7,7 @@ use std::time::Duration;
 use broker_log::dir::sim::{Seeded, SimDir};
 use broker_log::{Checkpoint, DataDir, LogConfig, LogError, Offsets, OpenState, PartitionLog, TopicPartition};
 use broker_replication::{FetchPosition, FollowError, Followed, LeaderAnswer, Replica, ReplicaPeer, ReplicaView};
-use model::{BrokerId, LeaderEpoch, PartitionEpoch, PartitionIndex, TopicId, TopicName};
+use model::{BrokerId, LeaderEpoch, PartitionEpoch, PartitionIndex, ProducerId, TopicId, TopicName};
 use protocol::ErrorCode;
 use protocol::batch::{BatchBuilder, batches};
 
@@ -240,6 +240,7 @@ impl World {
             leader_epoch: LeaderEpoch(self.epoch),
             partition_epoch: PartitionEpoch(self.partition_epoch),
             min_insync_replicas: 1,
+            next_producer_id: ProducerId(0),
         };
         let id = BrokerId(self.leader as i32);
         self.nodes[self.leader].replica.lead(id, &view, 0).expect("leads");

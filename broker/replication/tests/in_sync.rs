@@ -4,7 +4,7 @@
 
 use broker_log::dir::sim::Seeded;
 use broker_replication::{FollowerFetch, IsrProposed, LeaderState, ReplicaPeer, ReplicaView};
-use model::{BrokerEpoch, BrokerId, LeaderEpoch, PartitionEpoch};
+use model::{BrokerEpoch, BrokerId, LeaderEpoch, PartitionEpoch, ProducerId};
 
 const LEADER: BrokerId = BrokerId(0);
 const FOLLOWERS: i32 = 3;
@@ -130,6 +130,7 @@ impl World {
             leader_epoch: LeaderEpoch(7),
             partition_epoch: PartitionEpoch(self.partition_epoch),
             min_insync_replicas: self.min_isr,
+            next_producer_id: ProducerId(0),
         }
     }
 
@@ -371,6 +372,7 @@ fn nobody() -> ReplicaView {
         leader_epoch: LeaderEpoch(7),
         partition_epoch: PartitionEpoch(0),
         min_insync_replicas: 1,
+        next_producer_id: ProducerId(0),
     }
 }
 

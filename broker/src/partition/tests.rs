@@ -3,7 +3,7 @@ use std::time::Duration;
 use broker_log::DataDir;
 use broker_log::{OpenState, TopicPartition};
 use broker_replication::ReplicaPeer;
-use model::{BrokerEpoch, PartitionEpoch, TopicId};
+use model::{BrokerEpoch, PartitionEpoch, ProducerId, TopicId};
 use protocol::batch::BatchBuilder;
 use protocol::compression::Level;
 
@@ -27,6 +27,7 @@ fn view(leader_epoch: i32) -> ReplicaView {
         leader_epoch: LeaderEpoch(leader_epoch),
         partition_epoch: PartitionEpoch(leader_epoch),
         min_insync_replicas: 1,
+        next_producer_id: ProducerId(0),
     }
 }
 

@@ -217,7 +217,8 @@ impl<D: Dir> PartitionLog<D> {
             opened.map_err(|error| LogError::read("opening a producer snapshot", error))?
         } else {
             let old = self.segments.get(..count).unwrap_or_default();
-            let producers = rebuild_producers(&self.dir, old, &self.snapshots, begin)?;
+            let log_begin = old.first().map_or(begin, Segment::base_offset);
+            let producers = rebuild_producers(&self.dir, log_begin, old, &self.snapshots, begin)?;
             self.unsaved.names_changed();
             let file = self
                 .dir

@@ -65,7 +65,8 @@ impl<D: Dir> PartitionLog<D> {
         }
         self.log_end_offset = end;
         self.epochs.truncate_from_end(end);
-        self.producers = rebuild_producers(&self.dir, &self.segments, &self.snapshots, end)?;
+        let begin = self.segments.first().map_or(end, Segment::base_offset);
+        self.producers = rebuild_producers(&self.dir, begin, &self.segments, &self.snapshots, end)?;
         Ok(())
     }
 
@@ -115,7 +116,7 @@ impl<D: Dir> PartitionLog<D> {
         self.epochs = LeaderEpochs::default();
         self.unsaved.epochs_changed();
         self.unsaved.names_changed();
-        self.producers = ProducerState::default();
+        self.producers = ProducerState::from(offset);
         remove_snapshots(&self.dir, self.snapshots.drain(..))?;
         // The first one goes alone: a log may lose its end, but not its beginning.
         remove_from(&self.dir, &mut self.segments, 1)?;

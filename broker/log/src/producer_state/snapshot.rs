@@ -7,7 +7,8 @@
 //!
 //! Big-endian: version `i16`, CRC32C of all that follows `u32`, number of entries `i32`, then for each:
 //! producer id `i64`, epoch `i16`, last sequence `i32`, last offset `i64`, offset delta `i32`, timestamp `i64`,
-//! coordinator epoch `i32`, first offset of the open transaction `i64` (-1: none).
+//! coordinator epoch `i32`, first offset of the open transaction `i64` (-1: none). At the end, where Kafka's reader does not
+//! look, the newest producer that was forgotten `i64`.
 
 use model::ProducerId;
 
@@ -17,6 +18,7 @@ use crate::error::LogError;
 const VERSION: i16 = 1;
 const HEAD_BYTES: usize = 2 + 4 + 4;
 const ENTRY_BYTES: usize = 8 + 2 + 4 + 8 + 4 + 8 + 4 + 8;
+const TAIL_BYTES: usize = 8;
 
 /// The file's content.
 pub(crate) fn encode(state: &ProducerState) -> Vec<u8> {
@@ -29,7 +31,7 @@ pub(crate) fn encode(state: &ProducerState) -> Vec<u8> {
     let mut producers: Vec<_> = state.entries.iter().collect();
     // In a fixed order, so that equal states give equal files.
     producers.sort_by_key(|(producer_id, _)| **producer_id);
-    let mut content = Vec::with_capacity(HEAD_BYTES + producers.len() * ENTRY_BYTES);
+    let mut content = Vec::with_capacity(HEAD_BYTES + producers.len() * ENTRY_BYTES + TAIL_BYTES);
     content.extend_from_slice(&VERSION.to_be_bytes());
     content.extend_from_slice(&[0; 4]);
     let mut entries = 0_i32;
@@ -52,6 +54,7 @@ pub(crate) fn encode(state: &ProducerState) -> Vec<u8> {
             content.extend_from_slice(&entry.transaction_first_offset.to_be_bytes());
         }
     }
+    content.extend_from_slice(&state.newest_forgotten.0.to_be_bytes());
     if let Some(count) = content.get_mut(6..HEAD_BYTES) {
         count.copy_from_slice(&entries.to_be_bytes());
     }
@@ -84,10 +87,10 @@ pub(crate) fn decode(name: &str, content: &[u8]) -> Result<Option<ProducerState>
 
 fn decode_entries(mut fields: Fields<'_>) -> Option<ProducerState> {
     let count = usize::try_from(i32::from_be_bytes(fields.take()?)).ok()?;
-    if fields.0.len() != count.checked_mul(ENTRY_BYTES)? {
+    if fields.0.len() != count.checked_mul(ENTRY_BYTES)?.checked_add(TAIL_BYTES)? {
         return None;
     }
-    let mut state = ProducerState::default();
+    let mut state = ProducerState::from(0);
     for _ in 0..count {
         let producer_id = ProducerId(i64::from_be_bytes(fields.take()?));
         let epoch = i16::from_be_bytes(fields.take()?);
@@ -106,6 +109,7 @@ fn decode_entries(mut fields: Fields<'_>) -> Option<ProducerState> {
         }
         state.entries.insert(producer_id, entry);
     }
+    state.newest_forgotten = ProducerId(i64::from_be_bytes(fields.take()?));
     Some(state)
 }
 
@@ -125,7 +129,7 @@ mod tests {
     use crate::producer_state::ProducerBatch;
 
     fn state() -> ProducerState {
-        let mut state = ProducerState::default();
+        let mut state = ProducerState::from(0);
         for producer in [9, 4] {
             let batch = ProducerBatch {
                 producer_id: ProducerId(producer),
@@ -140,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn the_file_is_kafkas_to_the_byte() {
+    fn the_file_is_kafkas_to_the_byte_and_has_eight_more() {
         let mut expected = vec![0, 1, 0, 0, 0, 0, 0, 0, 0, 2];
         for producer in [4_u8, 9] {
             expected.extend([0, 0, 0, 0, 0, 0, 0, producer, 0, 2, 0, 0, 0, 7]);
@@ -148,6 +152,7 @@ mod tests {
             expected.extend([0, 0, 0, 0, 0, 0, 4, 210]);
             expected.extend([0xff; 12]);
         }
+        expected.extend([0xff; 8]);
         let crc = crc32c::crc32c(&expected[6..]);
         expected[2..6].copy_from_slice(&crc.to_be_bytes());
         assert_eq!(encode(&state()), expected);

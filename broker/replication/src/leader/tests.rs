@@ -31,6 +31,7 @@ fn view(replicas: &[BrokerId], isr: &[BrokerId], min_isr: usize, partition_epoch
         leader_epoch: LeaderEpoch(0),
         partition_epoch: PartitionEpoch(partition_epoch),
         min_insync_replicas: min_isr,
+        next_producer_id: ProducerId(0),
     }
 }
 

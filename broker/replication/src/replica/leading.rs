@@ -29,6 +29,7 @@ impl<D: Dir> Replica<D> {
             Role::Leader(leader) if leader.leader_epoch() == view.leader_epoch => Ok(leader.update(view, now_ms)),
             _ => {
                 self.log.begin_epoch(view.leader_epoch)?;
+                self.log.none_forgotten_from(view.next_producer_id);
                 let start = self.high_watermark().max(self.log.log_start_offset());
                 let leader = LeaderState::new(local, view, self.log.log_end_offset(), start, now_ms);
                 self.role = Role::Leader(Box::new(leader));
