@@ -15,8 +15,8 @@ run: ## a broker on localhost:9092, data in ./data (ARGS="..." adds options)
 	@$(RELEASE) --quiet -p broker
 	@exec $(BIN)/broker standalone $(ARGS)
 
-build: ## both programs, released and static, in target/<host>/release
-	$(RELEASE) -p broker -p operator -p mail -p bench
+build: ## both programs and the example, released and static, in target/<host>/release
+	$(RELEASE) -p broker -p operator -p mail
 
 check: ## fast: format, lints, unit tests, crate boundaries, freshness of generated files
 	cargo fmt --all --check
@@ -41,6 +41,7 @@ upgrade: ## a release to the next and back under load, on a real Kubernetes (e2e
 	@e2e/run-upgrade.sh
 
 bench: build ## side by side with Apache Kafka
+	$(RELEASE) -p bench
 	@e2e/bench/run.sh
 
 demo: ## a real Kubernetes (or the one of KUBECONFIG), both charts, Topics, messages, metrics

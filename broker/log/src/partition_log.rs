@@ -269,7 +269,7 @@ impl<D: Dir> PartitionLog<D> {
         &self.producers
     }
 
-    /// Producers from `next` on have not been given their ids yet: none of them was ever forgotten.
+    /// Producers from `next` on do not exist yet: none of them can have been forgotten.
     pub fn none_forgotten_from(&mut self, next: ProducerId) {
         self.producers.none_forgotten_from(next);
     }

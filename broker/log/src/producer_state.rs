@@ -18,15 +18,15 @@ pub const BATCHES_REMEMBERED: usize = 5;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProducerState {
     entries: HashMap<ProducerId, ProducerEntry>,
-    /// Of the producers that wrote here and are not known any more, the one with the largest id; ids are given out in
-    /// ascending order, so a producer with a larger one that is not known never wrote here. [`NOBODY`] or [`ANYBODY`].
+    /// The largest id of a producer that wrote here and is not known any more. One with a larger id that is not known never
+    /// wrote here. [`NOBODY`] if everyone is known, [`ANYBODY`] if nothing can be said.
     newest_forgotten: ProducerId,
 }
 
-/// No producer was ever forgotten.
+/// Nobody was ever forgotten.
 const NOBODY: ProducerId = ProducerId(-1);
 
-/// Whoever is not known may have been forgotten.
+/// Whoever is not known may have been.
 const ANYBODY: ProducerId = ProducerId(i64::MAX);
 
 /// One producer.
@@ -63,7 +63,7 @@ pub(crate) struct ProducerBatch {
 }
 
 impl ProducerState {
-    /// Of a log that begins at `offset` and of which nothing else is known: what was before 0 can be said.
+    /// Of a log that begins at `offset`: only where nothing was before it was nobody forgotten.
     pub(crate) fn from(offset: i64) -> Self {
         Self {
             entries: HashMap::new(),
@@ -71,7 +71,7 @@ impl ProducerState {
         }
     }
 
-    /// Producers from `next` on were not there yet when the last one was forgotten.
+    /// Producers from `next` on do not exist yet.
     pub(crate) fn none_forgotten_from(&mut self, next: ProducerId) {
         self.newest_forgotten = self.newest_forgotten.min(ProducerId(next.0 - 1));
     }

@@ -48,6 +48,11 @@ impl Standing {
             Self::Registered(epoch) => Some(epoch),
         }
     }
+
+    /// Whether the registration that the image knows is this process's own.
+    pub fn is_registered_in(self, image: &MetadataImage, local: BrokerId) -> bool {
+        is_meant(image, local, self.registered())
+    }
 }
 
 /// What a broker has to do for a partition.

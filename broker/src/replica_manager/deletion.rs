@@ -77,13 +77,11 @@ impl ReplicaManager {
             }
             left.push(name);
         }
-        let session = standing.registered();
-        let meant = session.is_some() && image.broker(self.local).map(|broker| broker.epoch) == session;
         if left.is_empty() {
             return;
         }
         let delay = TopicConfig::resolve(&image.effective_config(self.local), &topic.config).file_delete_delay_ms;
-        if !meant || !self.delete(&left, topic.id, delay) {
+        if !standing.is_registered_in(image, self.local) || !self.delete(&left, topic.id, delay) {
             self.deletion.lock().swept = false;
         }
     }

@@ -46,6 +46,13 @@ pub(crate) const INTENDED: &[Intended] = &[
         places: &[("Produce", "the first of more than five batches again", "*.error_code")],
     },
     Intended {
+        title: "A producer begins with its first batch",
+        reason: "A batch of a producer that never wrote to the log, and that is not its first, is OUT_OF_ORDER_SEQUENCE_NUMBER, and comes again \
+                 after those before it. Kafka takes it as long as it knows nothing of the producer: as a leader changes, the first batches of Java's \
+                 producer can come to the old leader, which refuses them, and the third to the new one, which then refuses them for ever.",
+        places: &[("Produce", "a producer that begins in the middle", "*")],
+    },
+    Intended {
         title: "Null records are refused",
         reason: "Kafka never answers a Produce request with null records.",
         places: &[("Produce", "null records", "")],
