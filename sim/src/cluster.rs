@@ -80,6 +80,8 @@ pub struct Run {
     pub truncations: u64,
     /// Committed changes of an ISR.
     pub isr_changes: u64,
+    /// How often a partition got other replicas.
+    pub moves: u64,
     /// Controllers that acted.
     pub takeovers: u64,
     /// Partitions whose last complete replica lost its disk, so that nothing is asked of them.
@@ -595,6 +597,7 @@ impl Cluster {
             leaderships: counts.became_leader,
             truncations: counts.truncations,
             isr_changes: self.audit.isr_changes,
+            moves: self.audit.moves,
             takeovers: self.takeovers,
             excused: self.audit.excused().len() as u64,
             waiting_for_rule_17: self.waiting_for_rule_17(),

@@ -57,7 +57,7 @@ fn no_history_loses_doubles_or_reorders_a_record() {
         .fold(FaultCounts::default(), |sum, run| sum.plus(&run.faults));
     let sum = |of: fn(&Run) -> u64| runs.iter().map(of).sum::<u64>();
     println!(
-        "{} histories in {:?}: {} events, {} records acknowledged, {} polled, {} leaderships, {} truncations, {} changes of an ISR, {} controllers, {} partitions excused, {} wait for METADATA 17",
+        "{} histories in {:?}: {} events, {} records acknowledged, {} polled, {} leaderships, {} truncations, {} changes of an ISR, {} moves of replicas, {} controllers, {} partitions excused, {} wait for METADATA 17",
         runs.len(),
         began.elapsed(),
         sum(|run| run.events),
@@ -66,6 +66,7 @@ fn no_history_loses_doubles_or_reorders_a_record() {
         sum(|run| run.leaderships),
         sum(|run| run.truncations),
         sum(|run| run.isr_changes),
+        sum(|run| run.moves),
         sum(|run| run.takeovers),
         sum(|run| run.excused),
         sum(|run| run.waiting_for_rule_17),

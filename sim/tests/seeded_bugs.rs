@@ -67,6 +67,9 @@ fn bugs() -> Vec<Planted> {
         in_glue("lost answer taken for a lost write", |bugs| {
             bugs.controller = Sabotage::SettleByRead;
         }),
+        in_glue("a move ended before the new replicas are in sync", |bugs| {
+            bugs.controller = Sabotage::EndMoveAtOnce;
+        }),
         in_glue("leadership resumed from the disk", |bugs| {
             bugs.resumes_leadership = true;
         }),

@@ -47,6 +47,8 @@ pub enum Sabotage {
     PublishBeforeCommit,
     /// Takes "not in the log yet" for "will never be" (against METADATA 2).
     SettleByRead,
+    /// Ends a move of replicas before the new ones are in sync.
+    EndMoveAtOnce,
 }
 
 /// The queue, the append in flight, and the two images around them.
@@ -127,6 +129,10 @@ impl Appender {
 
     pub(crate) fn sabotage(&mut self, sabotage: Sabotage) {
         self.sabotage = sabotage;
+    }
+
+    pub(crate) fn sabotaged(&self) -> Sabotage {
+        self.sabotage
     }
 
     /// The committed image: what may be told.

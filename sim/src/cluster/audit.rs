@@ -60,6 +60,9 @@ pub(super) struct Audit {
     behind: BTreeMap<Place, BTreeSet<BrokerId>>,
     registered: BTreeMap<BrokerId, BrokerEpoch>,
     pub(super) isr_changes: u64,
+    replicas: BTreeMap<Place, BTreeSet<BrokerId>>,
+    /// How often a partition got other replicas.
+    pub(super) moves: u64,
     /// The highest controller that a process on the directory has followed.
     followed: BTreeMap<DirectoryId, LogIdentity>,
     /// More is committed than at the last sweep.
@@ -271,6 +274,11 @@ impl Audit {
                 }
                 let known = self.isrs.insert(place, partition.isr.clone());
                 self.isr_changes += u64::from(known.is_some_and(|known| known != partition.isr));
+                if !partition.is_reassigning() {
+                    let replicas: BTreeSet<BrokerId> = partition.replicas.iter().copied().collect();
+                    let known = self.replicas.insert(place, replicas.clone());
+                    self.moves += u64::from(known.is_some_and(|known| known != replicas));
+                }
                 for member in &partition.isr {
                     let registered = image.broker(*member).map(|broker| broker.epoch);
                     if self

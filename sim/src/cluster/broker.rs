@@ -345,7 +345,7 @@ impl Broker {
         Ok(())
     }
 
-    /// The replica is not wanted here: its data goes, as a tombstone or a reassignment says.
+    /// The replica is not wanted here: its data goes, as a tombstone or a reassignment says to the process that it is meant for.
     fn remove(&mut self, now: Duration, image: &MetadataImage, place: Place) -> Result<(), LogError> {
         let Some(replica) = self.replicas.remove(&place) else {
             return Ok(());
@@ -354,8 +354,9 @@ impl Broker {
         let Some(name) = self.names.remove(&place) else {
             return Ok(());
         };
-        let known = image.topic(place.topic).is_some() || image.tombstones().contains_key(&place.topic);
-        if known {
+        let meant = self.standing().is_registered_in(image, self.start.id);
+        let moved = meant && image.topic(place.topic).is_some();
+        if moved || image.tombstones().contains_key(&place.topic) {
             for offsets in &mut self.checkpoints {
                 offsets.remove(&name);
             }

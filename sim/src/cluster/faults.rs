@@ -138,6 +138,8 @@ fault_kinds! {
     Lull lulls 4,
     /// An administrator elects the preferred leaders.
     PreferredElection preferred_elections 4,
+    /// An administrator gives a partition other replicas, or takes such a move back.
+    Reassignment reassignments 6,
     /// Leaders fall one after the other, while messages between brokers come late.
     LeadersFall leaders_fall 5,
     /// A broker's fetches arrive after it has come back without what it had fetched.
@@ -332,6 +334,7 @@ impl Cluster {
                 true
             }
             FaultKind::PreferredElection => self.elect_preferred(),
+            FaultKind::Reassignment => self.reassign(),
             FaultKind::LeadersFall => self.leaders_fall(),
             FaultKind::OldFetches => self.old_fetches(),
             FaultKind::OldLeaderReturns => self.change_leaders(Course::OldLeaderReturns),

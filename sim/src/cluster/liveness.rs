@@ -78,7 +78,8 @@ impl Cluster {
                 if self.is_given_up(place) {
                     continue;
                 }
-                if partition.isr.len() < partition.replicas.len() || partition.leader.is_none() {
+                let whole = partition.isr.len() == partition.replicas.len() && !partition.is_reassigning();
+                if !whole || partition.leader.is_none() {
                     let _ = write!(left, "{}-{index} is {partition:?}; ", topic.name);
                 }
                 self.replicas_left(place, &mut left);

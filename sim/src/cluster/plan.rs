@@ -15,7 +15,7 @@ use crate::random::Random;
 /// What a run is about.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// Pods of the StatefulSet.
+    /// Pods of the StatefulSet; half of the seeds have one more.
     pub brokers: usize,
     /// One producer each.
     pub producers: Vec<Guarantee>,
@@ -130,6 +130,8 @@ impl Plan {
             }
         }
         self.faults_every = self.faults_every * (60 + random.below(120) as u32) / 100;
+        // One that has no replica of some partitions, to move them to.
+        self.brokers += usize::from(random.chance(50));
         self
     }
 }

@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use controller::{AdminRequest, Input};
 use model::BrokerId;
+use protocol::messages::alter_partition_reassignments::{
+    AlterPartitionReassignmentsRequest, ReassignablePartition, ReassignableTopic,
+};
 use protocol::messages::elect_leaders::ElectLeadersRequest;
 use protocol::{ApiKey, Message as _};
 
@@ -16,6 +19,7 @@ use super::{Cluster, Process};
 use crate::history::Place;
 
 const ELECT_LEADERS_VERSION: i16 = 2;
+const REASSIGNMENTS_VERSION: i16 = 1;
 
 /// Who is what in a course of things around one partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,14 +146,52 @@ impl Cluster {
             timeout_ms: 1000,
         };
         let mut body = Vec::new();
-        if everything.encode(&mut body, ELECT_LEADERS_VERSION).is_err() {
+        let encoded = everything.encode(&mut body, ELECT_LEADERS_VERSION).is_ok();
+        encoded && self.ask_admin(ApiKey::ElectLeaders, ELECT_LEADERS_VERSION, body)
+    }
+
+    /// Some partition gets other replicas, or a move under way is taken back.
+    pub(super) fn reassign(&mut self) -> bool {
+        let image = self.kubernetes.checker.image();
+        let mut brokers: Vec<i32> = image.brokers().keys().map(|id| id.0).collect();
+        let places: Vec<_> = image
+            .topics()
+            .values()
+            .flat_map(|topic| topic.indexed().map(|(index, _)| (topic.name.clone(), index)))
+            .collect();
+        if places.is_empty() || brokers.len() < 2 {
             return false;
         }
+        let (topic, index) = places[self.random.below(places.len())].clone();
+        for at in (1..brokers.len()).rev() {
+            brokers.swap(at, self.random.below(at + 1));
+        }
+        // One replica alone would make every loss of power an excuse.
+        let count = 2 + self.random.below(brokers.len() - 1);
+        brokers.truncate(count);
+        let replicas = (!self.random.chance(15)).then_some(brokers);
+        let request = AlterPartitionReassignmentsRequest {
+            timeout_ms: 1000,
+            topics: vec![ReassignableTopic {
+                name: topic.to_string(),
+                partitions: vec![ReassignablePartition {
+                    partition_index: index.0,
+                    replicas,
+                }],
+            }],
+            ..AlterPartitionReassignmentsRequest::default()
+        };
+        let mut body = Vec::new();
+        let encoded = request.encode(&mut body, REASSIGNMENTS_VERSION).is_ok();
+        encoded && self.ask_admin(ApiKey::AlterPartitionReassignments, REASSIGNMENTS_VERSION, body)
+    }
+
+    fn ask_admin(&mut self, api: ApiKey, api_version: i16, body: Vec<u8>) -> bool {
         let admin = AdminRequest {
             principal: "User:admin".to_owned(),
             listener: "PLAIN".to_owned(),
-            api_key: ApiKey::ElectLeaders as i16,
-            api_version: ELECT_LEADERS_VERSION,
+            api_key: api as i16,
+            api_version,
             body,
         };
         let wish = move |request| Input::Admin {

@@ -8,7 +8,7 @@ use model::record::PartitionChanged;
 use model::{BrokerId, MetadataImage, PartitionImage, PartitionIndex, TopicId};
 use protocol::ErrorCode;
 
-use crate::append::Appender;
+use crate::append::{Appender, Sabotage};
 use crate::effect::Refusal;
 use crate::topics::TopicError;
 
@@ -22,7 +22,10 @@ pub(crate) fn begin(
     let Some(partition) = log.latest().partition(topic, index) else {
         return Ok(());
     };
-    let changed = change(partition, target, PartitionChanged::of(topic, index));
+    let changed = match log.sabotaged() {
+        Sabotage::EndMoveAtOnce => Some(ended(topic, index, target.to_vec())),
+        _ => change(partition, target, PartitionChanged::of(topic, index)),
+    };
     if let Some(changed) = changed {
         log.propose(changed)?;
     }
