@@ -28,6 +28,7 @@ mod figures;
 mod following;
 mod offsets;
 mod refusal;
+mod refused;
 mod retention;
 #[cfg(test)]
 mod tests;
@@ -37,6 +38,7 @@ pub use committing::{Committing, Place, Uncommitted, Wake};
 pub use fetching::FetchWaiter;
 pub use figures::{IsrChange, PartitionLook, PartitionStatus};
 pub use refusal::Refusal;
+use refused::RefusedBatches;
 
 /// What a read of this broker's disk found.
 pub type ReadSlice = broker_replication::ReadSlice<FsDir>;
@@ -71,6 +73,7 @@ struct Inner {
     writes: Purgatory<Arc<dyn Wake>>,
     /// Deletions that wait for the low watermark.
     deletions: Purgatory<Arc<dyn Wake>>,
+    refused: RefusedBatches,
     /// Where the log may start, since the leader's does. It is let to from time to time.
     leaders_log_start: i64,
 }
@@ -105,6 +108,7 @@ impl PartitionHandle {
             follower_fetches: Purgatory::default(),
             writes: Purgatory::default(),
             deletions: Purgatory::default(),
+            refused: RefusedBatches::default(),
             leaders_log_start: 0,
         };
         Self {
@@ -215,17 +219,19 @@ impl PartitionHandle {
         outcomes.clear();
         let mut inner = self.inner.lock();
         let inner = &mut *inner;
-        let appended = inner.replica().and_then(|replica| {
+        let appended = inner.replica.replica().and_then(|replica| {
             let moved = replica.append_as_leader(batches, all_replicas, current_leader_epoch, now_ms)?;
             Ok((replica, moved))
         });
         let (replica, moved) = match appended {
             Ok(appended) => appended,
             Err(refusal) => {
+                inner.refused.note(batches, refusal.code, now_ms);
                 outcomes.extend(batches.iter().map(|_| Err(refusal.clone())));
                 return Committing::NOTHING;
             }
         };
+        let refused = &inner.refused;
         let high_watermark = replica.high_watermark();
         let appended = replica.outcomes();
         outcomes.extend(appended.drain(..).map(|outcome| {
@@ -236,6 +242,14 @@ impl PartitionHandle {
                 {
                     Refusal::new(ErrorCode::RequestTimedOut, "written before, and not committed yet")
                 }
+                AppendError::OutOfOrderSequence {
+                    producer_id,
+                    found,
+                    expected,
+                } => match refused.reason(producer_id, expected, found, now_ms) {
+                    Some(code) => Refusal::new(code, "it comes after a batch that was refused"),
+                    None => Refusal::from(&error),
+                },
                 error => Refusal::from(&error),
             })
         }));
@@ -318,13 +332,19 @@ impl PartitionHandle {
     }
 }
 
+impl State {
+    fn replica(&mut self) -> Result<&mut Replica<FsDir>, Refusal> {
+        match self {
+            Self::Open(replica) => Ok(replica),
+            Self::Offline(error) => Err(Refusal::new(ErrorCode::KafkaStorageError, error.to_string())),
+            Self::Closed => Err(ReplicaError::NotLeader.into()),
+        }
+    }
+}
+
 impl Inner {
     fn replica(&mut self) -> Result<&mut Replica<FsDir>, Refusal> {
-        match &mut self.replica {
-            State::Open(replica) => Ok(replica),
-            State::Offline(error) => Err(Refusal::new(ErrorCode::KafkaStorageError, error.to_string())),
-            State::Closed => Err(ReplicaError::NotLeader.into()),
-        }
+        self.replica.replica()
     }
 
     fn leader(&self) -> Option<&LeaderState> {

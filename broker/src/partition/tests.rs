@@ -55,6 +55,15 @@ fn append(partition: &PartitionHandle, timestamp: i64) -> Result<i64, Refusal> {
     outcomes.remove(0).map(|info| info.base_offset)
 }
 
+fn append_of_producer(partition: &PartitionHandle, sequence: i32, now_ms: i64) -> Result<i64, ErrorCode> {
+    let builder = BatchBuilder::new().producer(7, 0, sequence);
+    let mut batch = builder.record(1, None, Some(b"v")).build();
+    let mut outcomes = Vec::new();
+    partition.append_as_leader(&mut [batch.as_mut_slice()], true, now_ms, &mut outcomes);
+    let outcome = outcomes.remove(0);
+    outcome.map(|info| info.base_offset).map_err(|refusal| refusal.code)
+}
+
 fn spec(offset: i64, current_leader_epoch: i32) -> ReadSpec {
     ReadSpec {
         reader: Reader::Consumer { anywhere: false },
@@ -120,6 +129,40 @@ async fn a_leader_that_resigns_tells_those_who_wait() {
     assert_eq!(
         append(&partition, 1).err().map(|refusal| refusal.code),
         Some(ErrorCode::NotLeaderOrFollower)
+    );
+}
+
+/// librdkafka through a change of leaders: what is in flight arrives before and after this broker leads.
+#[test]
+fn what_comes_after_a_refused_batch_is_refused_like_it_until_that_one_is_there() {
+    let (_temp, partition) = leader();
+    assert_eq!(append_of_producer(&partition, 0, 0), Ok(0));
+    partition.resign();
+    assert_eq!(
+        append_of_producer(&partition, 1, 10),
+        Err(ErrorCode::NotLeaderOrFollower)
+    );
+    partition.lead(LOCAL, &view(6)).expect("leads");
+    assert_eq!(
+        append_of_producer(&partition, 2, 11),
+        Err(ErrorCode::NotLeaderOrFollower)
+    );
+    assert_eq!(append_of_producer(&partition, 1, 12), Ok(1));
+    assert_eq!(append_of_producer(&partition, 2, 13), Ok(2));
+    // A gap that nobody knows of is one, and what was refused long ago does not come again.
+    assert_eq!(
+        append_of_producer(&partition, 4, 14),
+        Err(ErrorCode::OutOfOrderSequenceNumber)
+    );
+    partition.resign();
+    assert_eq!(
+        append_of_producer(&partition, 3, 15),
+        Err(ErrorCode::NotLeaderOrFollower)
+    );
+    partition.lead(LOCAL, &view(7)).expect("leads");
+    assert_eq!(
+        append_of_producer(&partition, 4, 6000),
+        Err(ErrorCode::OutOfOrderSequenceNumber)
     );
 }
 
