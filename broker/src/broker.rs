@@ -148,7 +148,15 @@ pub async fn run(
         })
         .collect();
     let disk = Disk::new(data_dir.path(), args.disk_limit, metrics.disk.clone());
-    let replicas = ReplicaManager::new(role.id, log_dir, disk, left, metrics.clone(), Arc::clone(&frame_limit));
+    let replicas = ReplicaManager::new(
+        role.id,
+        directory_id,
+        log_dir,
+        disk,
+        left,
+        metrics.clone(),
+        Arc::clone(&frame_limit),
+    );
     let broker = Arc::new(BrokerContext {
         id: role.id,
         endpoints,

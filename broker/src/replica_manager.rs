@@ -14,7 +14,8 @@ use broker_network::DEFAULT_FRAME_LIMIT;
 use broker_replication::{Duty, Standing};
 use model::config::{CompressionType, TopicConfig};
 use model::{
-    BrokerEpoch, BrokerId, MetadataImage, PartitionImage, ReplicaReport, TopicId, TopicImage, TopicName, config,
+    BrokerEpoch, BrokerId, DirectoryId, MetadataImage, PartitionImage, ReplicaReport, TopicId, TopicImage, TopicName,
+    config,
 };
 use parking_lot::Mutex;
 use protocol::batch::{Compression, TimestampType};
@@ -71,6 +72,7 @@ pub struct TopicTable {
 #[derive(Debug)]
 pub struct ReplicaManager {
     local: BrokerId,
+    directory_id: DirectoryId,
     log_dir: LogDir<FsDir>,
     disk: Disk,
     table: ArcSwap<TopicTable>,
@@ -144,6 +146,7 @@ impl ReplicaManager {
     /// Over a data directory whose partitions are still closed.
     pub fn new(
         local: BrokerId,
+        directory_id: DirectoryId,
         log_dir: LogDir<FsDir>,
         disk: Disk,
         left: LastLife,
@@ -152,6 +155,7 @@ impl ReplicaManager {
     ) -> Self {
         Self {
             local,
+            directory_id,
             log_dir,
             disk,
             table: ArcSwap::default(),
@@ -165,6 +169,11 @@ impl ReplicaManager {
             log_starts_wanted: AtomicBool::new(false),
             defaults: Mutex::default(),
         }
+    }
+
+    /// Whether this broker leads the partition whatever the controller thinks of it.
+    pub fn leads_alone(&self, image: &MetadataImage, partition: &PartitionImage) -> bool {
+        broker_replication::leads_alone(self.local, self.directory_id, image, partition)
     }
 
     /// The disk that the logs are on.
@@ -339,7 +348,7 @@ impl ReplicaManager {
                 throttle::names(as_leader, index, self.local),
                 throttle::names(as_follower, index, self.local) && !partition.isr.contains(&self.local),
             );
-            match Duty::of(self.local, standing, image, topic, partition) {
+            match Duty::of(self.local, self.directory_id, standing, image, topic, partition) {
                 Duty::Lead(view) => match opened.lead(self.local, &view) {
                     Ok(change) => {
                         let metrics = &self.metrics.replicas;

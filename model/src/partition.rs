@@ -148,6 +148,12 @@ impl PartitionImage {
             self.elect(eligible);
         }
         self.settle(&before, min_isr);
+        let same_epoch = self.leader_epoch == before.leader_epoch;
+        if restart == Restart::VolumeLost && self.replicas == [broker] && same_epoch {
+            // It is led without a word from here (METADATA 18). On another directory that is another leadership.
+            self.leader_epoch = before.leader_epoch.next();
+            self.partition_epoch = before.partition_epoch.next();
+        }
     }
 
     /// The log of a replica has failed on a broker that lives: as after an unclean restart, and it leads nothing.

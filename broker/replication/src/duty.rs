@@ -72,23 +72,23 @@ pub enum Duty {
 }
 
 impl Duty {
-    /// The duty of a process that stands so to the registration of `local`.
+    /// The duty of a process on `directory` that stands so to the registration of `local`.
     ///
     /// What the image says of a broker is meant for the process of that registration. Any other one, which came before or
-    /// was restarted since, may hold another log (METADATA 16, 18); only a sole replica needs nobody's word, since the
-    /// directory is locked. An heir follows: its leader counts on a log, and it has that log. It leads nothing, since
+    /// was restarted since, may hold another log (METADATA 16, 18); only a sole replica needs nobody's word: see
+    /// [`leads_alone`]. An heir follows: its leader counts on a log, and it has that log. It leads nothing, since
     /// followers may have been promised what it does not know of.
     pub fn of(
         local: BrokerId,
+        directory: DirectoryId,
         standing: Standing,
         image: &MetadataImage,
         topic: &TopicImage,
         partition: &PartitionImage,
     ) -> Self {
         let meant = is_meant(image, local, standing.epoch());
-        let sole = partition.replicas == [local];
         match partition.leader {
-            _ if sole => Self::Lead(view(image, topic, partition)),
+            _ if leads_alone(local, directory, image, partition) => Self::Lead(view(image, topic, partition)),
             _ if !meant => Self::Stand,
             Some(leader) if leader == local && standing.registered().is_none() => Self::Stand,
             Some(leader) if leader == local => Self::Lead(view(image, topic, partition)),
@@ -99,6 +99,14 @@ impl Duty {
             None => Self::Stand,
         }
     }
+}
+
+/// Whether `local` leads a partition whatever the controller thinks of it: the only replica is on its directory, which is
+/// locked. On another directory the records are not; and the process on the former one, if it still runs, is deposed by the
+/// registration that says so.
+pub fn leads_alone(local: BrokerId, directory: DirectoryId, image: &MetadataImage, partition: &PartitionImage) -> bool {
+    let registered_here = || image.broker(local).map(|broker| broker.directory_id) == Some(directory);
+    partition.replicas == [local] && registered_here()
 }
 
 /// What the controller has to be told of the replica on broker `local`, whose log ends at `end`, or has failed; `None` if it
@@ -199,7 +207,8 @@ mod tests {
     fn duty(local: BrokerId, standing: Standing, name: &str) -> Duty {
         let image = cluster();
         let topic = image.topic_by_name(name).expect("created");
-        Duty::of(local, standing, &image, topic, &topic.partitions[0])
+        let directory = image.broker(local).expect("registered").directory_id;
+        Duty::of(local, directory, standing, &image, topic, &topic.partitions[0])
     }
 
     fn registered(epoch: i64) -> Standing {
@@ -222,6 +231,20 @@ mod tests {
             assert_eq!(duty(FIRST, standing, "both"), Duty::Stand);
             assert_eq!(duty(SECOND, standing, "both"), Duty::Stand);
             assert!(matches!(duty(SECOND, standing, "one"), Duty::Lead(_)));
+        }
+    }
+
+    #[test]
+    fn rule_18_a_process_on_another_directory_does_not_have_what_nobody_else_has() {
+        let image = cluster();
+        let topic = image.topic_by_name("one").expect("created");
+        let other = DirectoryId::from_random([7; 16]);
+        for standing in [Standing::Stranger, registered(0), registered(3)] {
+            let duty = Duty::of(SECOND, other, standing, &image, topic, &topic.partitions[0]);
+            assert!(
+                !matches!(duty, Duty::Lead(_)) || standing == registered(3),
+                "{standing:?}"
+            );
         }
     }
 

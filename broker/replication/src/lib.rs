@@ -22,7 +22,7 @@ pub mod seeded;
 #[cfg(not(feature = "seeded-bugs"))]
 mod seeded;
 
-pub use duty::{Duty, Standing, report};
+pub use duty::{Duty, Standing, leads_alone, report};
 pub use error::ReplicaError;
 pub use follower::{FollowError, FollowerState, Truncation};
 pub use isr::{IsrProposed, IsrState};

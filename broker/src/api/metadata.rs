@@ -217,8 +217,8 @@ impl View<'_> {
             self.brokers.iter().any(alive)
         };
         // What only we hold we serve, whatever the controller thinks of us (METADATA 18).
-        let sole = partition.replicas == [self.broker.id];
-        let leader = if sole { Some(self.broker.id) } else { partition.leader };
+        let alone = self.broker.replicas.leads_alone(self.image, partition);
+        let leader = if alone { Some(self.broker.id) } else { partition.leader };
         let error = match leader {
             None => ErrorCode::LeaderNotAvailable.code(),
             Some(leader) if !reachable(leader.0) => ErrorCode::ListenerNotFound.code(),

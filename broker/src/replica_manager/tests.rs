@@ -94,7 +94,8 @@ fn manager(path: &std::path::Path) -> ReplicaManager {
     let (log_dir, left) = LogDir::open(FsDir::new(path)).expect("opens");
     let metrics = BrokerMetrics::new(Registry::new()).expect("registers");
     let disk = Disk::new(path, 100, metrics.disk.clone());
-    ReplicaManager::new(LOCAL, log_dir, disk, left, metrics, Arc::default())
+    let directory_id = DirectoryId::from_random([LOCAL.0 as u8; 16]);
+    ReplicaManager::new(LOCAL, directory_id, log_dir, disk, left, metrics, Arc::default())
 }
 
 fn leads(manager: &ReplicaManager, topic: &str) -> bool {

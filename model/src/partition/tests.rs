@@ -88,3 +88,17 @@ fn a_lost_volume_is_nobody_to_wait_for() {
     partition.reincarnate(BrokerId(1), Restart::VolumeLost, 2, |_| false);
     assert_eq!((partition.isr, partition.last_known_elr), (ids(&[0]), vec![]));
 }
+
+/// A sole replica leads whatever the controller says (METADATA 18): on another directory in another epoch.
+#[test]
+fn rule_18_a_sole_replica_on_another_directory_leads_in_another_epoch() {
+    let mut sole = partition(&[0], &[0], &[], Some(0));
+    for epoch in 1..4 {
+        let before = sole.partition_epoch;
+        sole.reincarnate(BrokerId(0), Restart::VolumeLost, 1, |_| false);
+        assert_eq!((sole.leader, sole.leader_epoch), (None, LeaderEpoch(epoch)));
+        assert!(sole.partition_epoch > before);
+    }
+    sole.reincarnate(BrokerId(0), Restart::Unclean, 1, |_| false);
+    assert_eq!(sole.leader_epoch, LeaderEpoch(3));
+}

@@ -113,6 +113,11 @@ impl Partition {
             self.elect(around);
         }
         self.settle(&before, around);
+        // A sole replica leads unasked: on another directory in another epoch.
+        if restart == Restart::VolumeLost && alone && self.leader_epoch == before.leader_epoch {
+            self.leader_epoch = before.leader_epoch + 1;
+            self.partition_epoch = before.partition_epoch + 1;
+        }
     }
 
     /// Somebody became eligible.

@@ -166,8 +166,7 @@ impl Cluster {
         for at in (1..brokers.len()).rev() {
             brokers.swap(at, self.random.below(at + 1));
         }
-        // One replica alone would make every loss of power an excuse.
-        let count = 2 + self.random.below(brokers.len() - 1);
+        let count = 1 + self.random.below(brokers.len());
         brokers.truncate(count);
         let replicas = (!self.random.chance(15)).then_some(brokers);
         let request = AlterPartitionReassignmentsRequest {

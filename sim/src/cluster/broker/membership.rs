@@ -382,7 +382,7 @@ impl Broker {
             let Some(partition) = topic.partition(place.partition) else {
                 continue;
             };
-            let duty = Duty::of(id, standing, image, topic, partition);
+            let duty = Duty::of(id, self.start.directory_id, standing, image, topic, partition);
             let led = self.led_epoch(place);
             self.take_duty(now, place, duty, out);
             let leads = self.led_epoch(place);

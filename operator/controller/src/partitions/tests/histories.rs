@@ -180,8 +180,9 @@ fn check(
     let left = before.replicas.iter().any(|id| !after.replicas.contains(id));
     if after.leader != before.leader || left {
         prop_assert_eq!(after.leader_epoch, before.leader_epoch.next());
-    } else {
-        prop_assert_eq!(after.leader_epoch, before.leader_epoch);
+    } else if after.leader_epoch != before.leader_epoch {
+        // METADATA 18: a sole replica leads unasked, on another directory in another epoch.
+        prop_assert!(wiped && after.replicas.len() == 1, "{before:?} {after:?}");
     }
     // Whoever leads next had every committed record: it was in the ISR or the ELR.
     if let Some(leader) = after.leader.filter(|leader| before.leader != Some(*leader)) {
