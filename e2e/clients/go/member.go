@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -12,15 +14,27 @@ type member struct {
 	client *kgo.Client
 	cancel context.CancelFunc
 	done   chan struct{}
+
+	// The last record that it has read of each partition and not committed yet: a group that is between two assignments
+	// refuses commits for a moment.
+	mutex       sync.Mutex
+	uncommitted map[int32]*kgo.Record
 }
 
 func join(address string, asked command) (*member, error) {
 	balancer := map[string]kgo.GroupBalancer{
 		"": kgo.RoundRobinBalancer(), "roundrobin": kgo.RoundRobinBalancer(), "range": kgo.RangeBalancer(), "cooperative-sticky": kgo.CooperativeStickyBalancer(),
 	}[asked.Assignor]
-	said := func(name string) func(context.Context, *kgo.Client, map[string][]int32) {
-		return func(_ context.Context, _ *kgo.Client, partitions map[string][]int32) {
-			say(answer{"event": name, "partitions": append([]int32{}, partitions[asked.Topic]...)})
+	m := &member{done: make(chan struct{}), uncommitted: map[int32]*kgo.Record{}}
+	assigned := func(_ context.Context, _ *kgo.Client, partitions map[string][]int32) {
+		say(answer{"event": "assigned", "partitions": append([]int32{}, partitions[asked.Topic]...)})
+	}
+	revoked := func(_ context.Context, _ *kgo.Client, partitions map[string][]int32) {
+		say(answer{"event": "revoked", "partitions": append([]int32{}, partitions[asked.Topic]...)})
+		m.mutex.Lock()
+		defer m.mutex.Unlock()
+		for _, partition := range partitions[asked.Topic] {
+			delete(m.uncommitted, partition)
 		}
 	}
 	session := 6 * time.Second
@@ -30,7 +44,7 @@ func join(address string, asked command) (*member, error) {
 	options := (&client{address: address}).options(
 		kgo.ConsumerGroup(asked.Group), kgo.ConsumeTopics(asked.Topic), kgo.Balancers(balancer), kgo.DisableAutoCommit(),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.SessionTimeout(session), kgo.HeartbeatInterval(500*time.Millisecond),
-		kgo.OnPartitionsAssigned(said("assigned")), kgo.OnPartitionsRevoked(said("revoked")), kgo.OnPartitionsLost(said("revoked")),
+		kgo.OnPartitionsAssigned(assigned), kgo.OnPartitionsRevoked(revoked), kgo.OnPartitionsLost(revoked),
 		kgo.BlockRebalanceOnPoll(),
 	)
 	if asked.Protocol == "consumer" {
@@ -39,12 +53,12 @@ func join(address string, asked command) (*member, error) {
 	if asked.Instance != "" {
 		options = append(options, kgo.InstanceID(asked.Instance))
 	}
-	consumer, err := kgo.NewClient(options...)
+	client, err := kgo.NewClient(options...)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	m := &member{consumer, cancel, make(chan struct{})}
+	m.client, m.cancel = client, cancel
 	go m.run(ctx)
 	return m, nil
 }
@@ -58,13 +72,16 @@ func (m *member) run(ctx context.Context) {
 	defer close(m.done)
 	defer m.close()
 	for ctx.Err() == nil {
-		fetches := m.client.PollFetches(ctx)
+		poll, end := context.WithTimeout(ctx, 100*time.Millisecond)
+		fetches := m.client.PollFetches(poll)
+		end()
 		fetches.EachError(func(_ string, _ int32, err error) {
-			if ctx.Err() == nil {
+			if ctx.Err() == nil && !errors.Is(err, context.DeadlineExceeded) {
 				say(answer{"event": "trouble", "why": err.Error()})
 			}
 		})
 		m.read(fetches.Records())
+		m.commit()
 		m.client.AllowRebalance()
 	}
 }
@@ -84,21 +101,38 @@ func (m *member) read(batch []*kgo.Record) {
 	if len(batch) == 0 {
 		return
 	}
-	records, next := [][3]any{}, map[int32]int64{}
+	records := [][3]any{}
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
 	for _, r := range batch {
 		records = append(records, [3]any{r.Partition, r.Offset, string(r.Value)})
-		next[r.Partition] = r.Offset + 1
+		m.uncommitted[r.Partition] = r
 	}
 	say(answer{"event": "records", "records": records})
+}
+
+func (m *member) commit() {
+	m.mutex.Lock()
+	last := []*kgo.Record{}
+	for _, r := range m.uncommitted {
+		last = append(last, r)
+	}
+	m.mutex.Unlock()
+	if len(last) == 0 {
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	if err := m.client.CommitRecords(ctx, batch...); err != nil {
+	if err := m.client.CommitRecords(ctx, last...); err != nil {
 		say(answer{"event": "trouble", "why": err.Error()})
 		return
 	}
 	offsets := [][2]int64{}
-	for partition, offset := range next {
-		offsets = append(offsets, [2]int64{int64(partition), offset})
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	for _, r := range last {
+		delete(m.uncommitted, r.Partition)
+		offsets = append(offsets, [2]int64{int64(r.Partition), r.Offset + 1})
 	}
 	say(answer{"event": "committed", "offsets": offsets})
 }

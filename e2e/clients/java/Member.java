@@ -21,6 +21,8 @@ import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 final class Member extends Thread implements ConsumerRebalanceListener {
     private final KafkaConsumer<byte[], byte[]> consumer;
     private final String topic;
+    /** What it has read and not committed yet: a group that is between two assignments refuses commits for a moment. */
+    private final Map<TopicPartition, OffsetAndMetadata> uncommitted = new HashMap<>();
     private volatile boolean leaving;
 
     Member(String address, JsonNode command) {
@@ -75,20 +77,29 @@ final class Member extends Thread implements ConsumerRebalanceListener {
 
     private void read() {
         ConsumerRecords<byte[], byte[]> batch = consumer.poll(Duration.ofMillis(100));
-        if (batch.isEmpty()) {
-            return;
+        if (!batch.isEmpty()) {
+            say(batch);
         }
+        if (!uncommitted.isEmpty()) {
+            commit();
+        }
+    }
+
+    private void say(ConsumerRecords<byte[], byte[]> batch) {
         ObjectNode said = event("records");
         ArrayNode records = said.putArray("records");
         for (ConsumerRecord<byte[], byte[]> record : batch) {
             records.addArray().add(record.partition()).add(record.offset()).add(new String(record.value(), StandardCharsets.UTF_8));
         }
         Client.say(said);
-        Map<TopicPartition, OffsetAndMetadata> next = new HashMap<>();
         for (TopicPartition partition : batch.partitions()) {
             List<ConsumerRecord<byte[], byte[]>> of = batch.records(partition);
-            next.put(partition, new OffsetAndMetadata(of.get(of.size() - 1).offset() + 1));
+            uncommitted.put(partition, new OffsetAndMetadata(of.get(of.size() - 1).offset() + 1));
         }
+    }
+
+    private void commit() {
+        Map<TopicPartition, OffsetAndMetadata> next = new HashMap<>(uncommitted);
         try {
             consumer.commitSync(next, Duration.ofSeconds(20));
         } catch (WakeupException asked) {
@@ -97,6 +108,7 @@ final class Member extends Thread implements ConsumerRebalanceListener {
             Client.say(event("trouble").put("why", problem.toString()));
             return;
         }
+        uncommitted.clear();
         ObjectNode committed = event("committed");
         ArrayNode offsets = committed.putArray("offsets");
         next.forEach((partition, offset) -> offsets.addArray().add(partition.partition()).add(offset.offset()));
@@ -110,6 +122,7 @@ final class Member extends Thread implements ConsumerRebalanceListener {
 
     @Override
     public void onPartitionsRevoked(Collection<TopicPartition> taken) {
+        uncommitted.keySet().removeAll(taken);
         Client.say(list("revoked", taken));
     }
 

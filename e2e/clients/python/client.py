@@ -133,12 +133,18 @@ class Member(threading.Thread):
         else:
             settings |= {"session.timeout.ms": command.get("session_ms", 6000), "heartbeat.interval.ms": 500, "partition.assignment.strategy": command.get("assignor", "roundrobin")}
         self.topic, self.reader, self.leaving = command["topic"], consumer(**settings), threading.Event()
+        self.uncommitted = {}  # a group that is between two assignments refuses commits for a moment
 
     def run(self):
-        def said(event):
-            return lambda _, partitions: say({"event": event, "partitions": [partition.partition for partition in partitions]})
+        def assigned(_, partitions):
+            say({"event": "assigned", "partitions": [each.partition for each in partitions]})
 
-        self.reader.subscribe([self.topic], on_assign=said("assigned"), on_revoke=said("revoked"), on_lost=said("revoked"))
+        def revoked(_, partitions):
+            say({"event": "revoked", "partitions": [each.partition for each in partitions]})
+            for each in partitions:
+                self.uncommitted.pop(each.partition, None)
+
+        self.reader.subscribe([self.topic], on_assign=assigned, on_revoke=revoked, on_lost=revoked)
         while not self.leaving.is_set():
             self.read(self.reader.consume(1000, 0.1))
         self.reader.close()
@@ -148,24 +154,29 @@ class Member(threading.Thread):
         self.join()
 
     def read(self, batch):
-        records, following = [], {}
+        records = []
         for message in batch:
             if message.error() is not None:
                 say({"event": "trouble", "why": str(message.error())})
                 continue
             records.append([message.partition(), message.offset(), message.value().decode()])
-            following[message.partition()] = message.offset() + 1
-        if not records:
-            return
-        say({"event": "records", "records": records})
+            self.uncommitted[message.partition()] = message.offset() + 1
+        if records:
+            say({"event": "records", "records": records})
+        if self.uncommitted:
+            self.commit(dict(self.uncommitted))
+
+    def commit(self, offsets):
         try:
-            done = self.reader.commit(offsets=[TopicPartition(self.topic, partition, offset) for partition, offset in following.items()], asynchronous=False)
+            done = self.reader.commit(offsets=[TopicPartition(self.topic, partition, offset) for partition, offset in offsets.items()], asynchronous=False)
             for partition in done:
                 if partition.error is not None:
                     raise KafkaException(partition.error)
-            say({"event": "committed", "offsets": list(following.items())})
         except KafkaException as problem:
             say({"event": "trouble", "why": str(problem)})
+            return
+        self.uncommitted.clear()
+        say({"event": "committed", "offsets": list(offsets.items())})
 
 
 class Admin:

@@ -97,7 +97,7 @@ class Group:
         """All that was acknowledged was seen, and the commits stand at the end of each partition."""
         members.wait(lambda: self.seen() >= set(range(written)), f"all of {written} records", lambda: self.missing(written))
         ends = self.asker.ask("offsets", topic=self.settings["topic"], partitions=list(range(PARTITIONS)), at="latest")["offsets"]
-        members.wait(lambda: [self.stored().get(partition, 0) for partition in range(PARTITIONS)] == ends, f"commits at {ends}", lambda: str(self.stored()))
+        members.wait(lambda: [self.stored().get(partition, 0) for partition in range(PARTITIONS)] == ends, f"commits at {ends}", lambda: f"{self.stored()}; {self.summary()}")
         died = [f"{member.kind}: {why}" for member in self.all for why in member.died()]
         assert not died, f"members died by themselves: {died}"
         return sum(ends)
