@@ -222,7 +222,9 @@ fn unreadable(error: &StoreError) -> OperatorError {
 
 fn ended(ending: Ending) -> OperatorError {
     match ending {
-        Ending::SteppedDown(StepDown::Missing) | Ending::Regressed(_) => OperatorError::Regressed(ending.to_string()),
+        Ending::SteppedDown(StepDown::Missing | StepDown::SnapshotLost(_)) | Ending::Regressed(_) => {
+            OperatorError::Regressed(ending.to_string())
+        }
         Ending::SteppedDown(StepDown::Unusable(_)) => OperatorError::Unreadable(ending.to_string()),
         other => OperatorError::Controller(other.to_string()),
     }

@@ -84,7 +84,10 @@ pub enum StepDown {
     /// There is no log, though there must have been one: a person or a rebuild is needed (METADATA 23).
     #[error("the metadata log is missing, but this cluster had one: it is not begun from empty")]
     Missing,
-    /// The log cannot be folded: a person or a rebuild is needed (METADATA 24).
+    /// What the log begins with is gone, so that it says nothing: the same case (METADATA 24).
+    #[error("the metadata log says nothing any more: {0}")]
+    SnapshotLost(String),
+    /// The log cannot be folded: a person is needed, or a version that knows more.
     #[error("the metadata log cannot be used: {0}")]
     Unusable(String),
     /// A decision could not be applied: a defect. Nothing of it was written.

@@ -88,7 +88,10 @@ pub enum DocumentError {
         /// The version known.
         known: u16,
     },
-    /// The snapshot is missing or changed: the same case as a missing log (METADATA 24).
+    /// The snapshot that the log begins with is not what it was: the same case as a missing log (METADATA 24).
+    #[error("snapshot {0} of the metadata log is missing or was changed")]
+    SnapshotLost(String),
+    /// The snapshot cannot be read.
     #[error(transparent)]
     Snapshot(#[from] model::SnapshotError),
     /// A record of the tail cannot be read.
@@ -169,8 +172,7 @@ impl StoredLog {
                 // METADATA 4: the log holds count and digest; a snapshot that differs is no snapshot.
                 let whole = self.chunks.len() == reference.chunks as usize;
                 if !whole || snapshot::digest(&self.chunks) != reference.hash {
-                    let what = format!("snapshot {} is missing or was changed", reference.name);
-                    return Err(DocumentError::Corrupt(what));
+                    return Err(DocumentError::SnapshotLost(reference.name.to_string()));
                 }
                 snapshot::decode(&self.chunks)?
             }

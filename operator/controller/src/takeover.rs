@@ -11,7 +11,7 @@ use crate::append::Appender;
 use crate::effect::StepDown;
 use crate::entropy::Entropy;
 use crate::input::ReadId;
-use crate::log::StoredLog;
+use crate::log::{DocumentError, StoredLog};
 use crate::settings::{Format, Settings};
 
 /// `metadata.version` as Kafka 4.1 numbers it (4.1-IV1): only tools look at it.
@@ -41,7 +41,10 @@ pub(crate) fn elect(log: Option<StoredLog>, settings: &Settings, entropy: &mut E
     let mut appender = match log {
         Some(log) => {
             // METADATA 6: a controller checks its own fold at takeover; METADATA 9: what it does not know stops it.
-            let image = log.fold().map_err(|cause| StepDown::Unusable(cause.to_string()))?;
+            let image = log.fold().map_err(|cause| match cause {
+                DocumentError::SnapshotLost(_) => StepDown::SnapshotLost(cause.to_string()),
+                cause => StepDown::Unusable(cause.to_string()),
+            })?;
             Appender::new(image, Some((log.document, log.version)), nonce)
         }
         None => format(settings, entropy, nonce)?,

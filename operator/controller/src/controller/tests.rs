@@ -307,14 +307,14 @@ fn rule_03_and_04_nothing_is_deleted_when_the_log_read_back_has_another_snapshot
 }
 
 #[test]
-fn rule_04_a_snapshot_whose_chunks_are_missing_is_not_a_log() {
+fn rule_24_a_log_whose_snapshot_is_missing_is_the_same_as_none() {
     let mut bench = Bench::cluster(1);
     grow(&mut bench, SNAPSHOT_AT_BYTES * 2);
     let mut successor = bench.successor(2);
     successor.snapshots.clear();
     successor.give(Input::Start);
     assert!(
-        matches!(successor.stepped_down, Some(StepDown::Unusable(_))),
+        matches!(successor.stepped_down, Some(StepDown::SnapshotLost(_))),
         "{:?}",
         successor.stepped_down
     );
