@@ -98,6 +98,10 @@ def log_lost(world, delete):
                 older["metadata"].pop(key, None)
         world.api.delete(path)
         if not delete:
+            # What it begins with was collected since, as it may be: then it says nothing any more.
+            for snapshot in world.api.get(f"{GROUP}/post/metadatasnapshots")["items"]:
+                if snapshot["metadata"]["name"].startswith("castle-"):
+                    world.api.delete(f"{GROUP}/post/metadatasnapshots/{snapshot['metadata']['name']}")
             world.api.post(f"{GROUP}/post/metadatalogs", older)
             # Found out by the next append.
             world.topic("post", "finds-out", "castle", partitions=1)
