@@ -5,6 +5,7 @@
 #   BARNABAS_RATE         records a second that the producers write meanwhile (900)
 #   BARNABAS_ROUNDS       kills of the leader of 1,000 partitions (3)
 #   BARNABAS_GAP          seconds that a record may wait around such a kill, in the median and at worst ("1 3")
+#   BARNABAS_KAFKA_TOO    not empty: Apache Kafka under the same kills, after ours
 #   BARNABAS_MOVED        MiB of the topic whose replicas are added and taken away (64; the long form is 1024)
 #   BARNABAS_SEED         which faults, in which order
 #   ONLY                  a pattern; only verdicts whose name matches are tried
@@ -26,6 +27,9 @@ main() {
   tools || exit 1
   forget_the_dead
   try "kill -9 of the broker that leads 1,000 partitions: nothing is lost, and no record waits long" chaos failover.py "$BROKER" "$JARS" "$ROUNDS" 1000 ${BARNABAS_GAP:-1 3}
+  if [ -n "${BARNABAS_KAFKA_TOO:-}" ]; then
+    try "for comparison, Apache Kafka under the same kills" chaos failover.py kafka "$JARS" "$ROUNDS" 1000 60 120
+  fi
   try "a stopped leader is succeeded, and commits nothing when it wakes" chaos silent.py "$BROKER" "$JARS" stopped
   try "a leader whose host vanishes is succeeded, and commits nothing when it returns" chaos silent.py "$BROKER" "$JARS" unplugged
   try "replicas are added under a throttle and taken away, under load" chaos moves.py "$BROKER" "$JARS" "$MOVED"

@@ -14,11 +14,26 @@ export BARNABAS_BIN=$(cd "$TARGET_DIR" && pwd)/$HOST/release
 passed=0 failed=0 skipped=0
 ran=" "
 
+# wanted NAME...: whether one of these sections is chosen.
+wanted() {
+  local name
+  for name in "$@"; do
+    case " ${SECTIONS:-$name} " in *" $name "*) return 0 ;; esac
+  done
+  return 1
+}
+
+# What later sections build for themselves first, made beside sections that mostly wait, while nothing else wants the machine.
+prepare() {
+  if wanted charts operator kubernetes; then e2e/kubernetes/build.sh; fi
+  if wanted deny; then make --no-print-directory cargo-deny; fi
+}
+
 # section NAME SECONDS COMMAND...: runs COMMAND for at most SECONDS, shows its verdict lines, counts them.
 section() {
   local name=$1 limit=$2 log=$LOGS/$1.log started=$SECONDS status p f s
   shift 2
-  case " ${SECTIONS:-$name} " in *" $name "*) ;; *) return ;; esac
+  wanted "$name" || return
   ran+="$name "
   echo "== $name: $*"
   timeout --kill-after=30 "$limit" "$@" > "$log" 2>&1 < /dev/null
@@ -40,12 +55,18 @@ section() {
 section format 120 cargo fmt --all --check
 section lints 1500 cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
 section rust 1800 cargo test --locked --workspace --no-fail-fast
+export -f prepare wanted
+timeout --kill-after=30 1800 nice -n 19 bash -c prepare > "$LOGS/preparations.log" 2>&1 < /dev/null &
+preparations=$!
+trap 'kill "$preparations" 2> /dev/null' EXIT
 section fuzz 900 env RUNS=0 SECONDS_EACH=4 fuzz/run.sh
 section programs 1800 make --no-print-directory build
 section clients 1200 e2e/run-clients.sh
 section interop 1500 e2e/run-interop.sh
 section tools 600 e2e/run-tools.sh
 section differential 600 e2e/run-differential.sh
+# Whatever failed there is tried again, and told, by the section that needs it.
+wait "$preparations"
 section charts 1500 e2e/run-charts.sh
 section operator 1200 e2e/run-operator.sh
 section chaos 600 e2e/run-chaos.sh

@@ -26,6 +26,8 @@ def wait_for(seconds, what, condition):
 class Node:
     """One process: broker `id` on host `host`."""
 
+    controller_is_a_broker = True
+
     def __init__(self, cluster, id, host):
         self.cluster, self.id, self.host = cluster, id, host
         self.namespace = cluster.network.add(host)
@@ -34,7 +36,10 @@ class Node:
         self.process = None
         self.paused = False
 
-    def command(self):
+    def program(self):
+        return [self.cluster.program, *self.arguments()]
+
+    def arguments(self):
         common = ["--data-dir", self.data, "--listen", self.address, "--metrics", f"10.123.0.{self.host}:{METRICS}", "--disk-limit", "100", "--control-token-file", self.cluster.token]
         if self.id == 0:
             return ["standalone", *common, "--control", f"10.123.0.{self.host}:{CONTROL}"]
@@ -43,7 +48,7 @@ class Node:
     def start(self):
         log = open(f"{self.data}.log", "a", encoding="utf-8")
         enter = ["ip", "netns", "exec", self.namespace]
-        self.process = subprocess.Popen([*enter, self.cluster.program, *self.command()], stdout=log, stderr=log)
+        self.process = subprocess.Popen([*enter, *self.program()], stdout=log, stderr=log)
         log.close()
 
     def kill(self):
@@ -74,19 +79,20 @@ class Node:
 
 
 class Cluster:
-    def __init__(self, program, folder, network, brokers=3, options=()):
+    def __init__(self, program, folder, network, brokers=3, options=(), make=Node):
         self.program, self.folder, self.network, self.options = program, folder, network, options
         self.token = f"{folder}/token"
         with open(self.token, "w", encoding="ascii") as file:
             file.write("the castle\n")
         os.chmod(self.token, 0o600)
-        self.controller = Node(self, 0, CONTROLLER)
-        self.brokers = {id: Node(self, id, id) for id in range(1, brokers + 1)}
+        self.controller = make(self, 0, CONTROLLER)
+        self.brokers = {id: make(self, id, id) for id in range(1, brokers + 1)}
         self.bootstrap = ",".join(node.address for node in self.brokers.values())
         for node in self.nodes():
             node.start()
         self.admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0, "socket.timeout.ms": 1500})
-        wait_for(30, "all brokers are there", lambda: len(self.metadata().brokers) == brokers + 1)
+        expected = brokers + self.controller.controller_is_a_broker
+        wait_for(90, "all brokers are there", lambda: len(self.metadata().brokers) == expected)
 
     def nodes(self):
         return [self.controller, *self.brokers.values()]

@@ -3,14 +3,17 @@
 
 A record's wait from produce() to its acknowledgement is what an application feels; the gap of a round is the longest wait of any record sent around the kill.
 Of Java's producer only the acknowledgements are seen: its gap is the longest silence.
+With `kafka` for BROKER, Apache Kafka is treated so.
 """
 
+import functools
 import statistics
 import sys
 import tempfile
 import time
 
-from cluster import Cluster, wait_for
+from cluster import Cluster, Node, wait_for
+from kafka import KafkaNode
 from network import Network
 from workload import JavaWriter, Writer, check
 
@@ -24,7 +27,8 @@ def main():
     network = Network()
     try:
         with tempfile.TemporaryDirectory() as folder:
-            cluster = Cluster(program, folder, network)
+            make = functools.partial(KafkaNode, jars=jars) if program == "kafka" else Node
+            cluster = Cluster(program, folder, network, make=make)
             try:
                 gaps, silences, acknowledged = measure(cluster, jars, folder, rounds, partitions)
             finally:

@@ -86,6 +86,8 @@ fault_kinds! {
     PowerLoss power_losses 6,
     /// A node loses power in the middle of something that a broker does with its disk.
     PowerLossMidWrite power_losses_mid_write 6,
+    /// A node loses power while a broker that starts there opens its directory, or soon after.
+    PowerLossAtStart power_losses_at_start 4,
     /// All nodes lose power at once.
     PowerLossEverywhere power_losses_everywhere 2,
     /// All brokers are killed at once.
@@ -94,6 +96,8 @@ fault_kinds! {
     VolumeLost volumes_lost 4,
     /// A pod is deleted by force, and its successor runs beside it with an empty volume.
     DuplicatePod duplicate_pods 3,
+    /// A pod is deleted by force, and its successor waits on the same node for the volume that the first still holds.
+    DuplicateOnVolume duplicates_on_volume 4,
     /// SIGSTOP of a broker, and SIGCONT.
     PauseBroker broker_pauses 8,
     /// A broker is stopped in good order.
@@ -263,9 +267,11 @@ impl Cluster {
             }
             FaultKind::PowerLoss => self.power_loss(),
             FaultKind::PowerLossMidWrite => self.power_loss_mid_write(),
+            FaultKind::PowerLossAtStart => self.power_loss_at_start(),
             FaultKind::PowerLossEverywhere => self.power_loss_everywhere(),
             FaultKind::VolumeLost => self.volume_lost(),
             FaultKind::DuplicatePod => self.duplicate_pod()?,
+            FaultKind::DuplicateOnVolume => self.duplicate_on_volume()?,
             FaultKind::PauseBroker => {
                 let process = self.a_pod().and_then(|pod| self.pods.all[pod].process);
                 self.pause(process)
@@ -289,7 +295,7 @@ impl Cluster {
                 true
             }
             FaultKind::ApiStale => {
-                self.kubernetes.stale_percent = 40;
+                self.kubernetes.stale_percent = 60;
                 let delay = self.a_while(1000, 6000);
                 self.later(delay, Step::FreshReads);
                 true
@@ -382,6 +388,19 @@ impl Cluster {
         true
     }
 
+    fn power_loss_at_start(&mut self) -> bool {
+        let Some(pod) = self.a_pod() else { return false };
+        if !self.plan.fsync && !self.may_lose_data(pod) {
+            return false;
+        }
+        self.kill(pod, Death::Killed);
+        let operations = self.random.below(20) as u64;
+        self.pods.dir(pod).crash_after(operations);
+        let delay = self.a_while(50, 3000);
+        self.later(delay, Step::Start(pod));
+        true
+    }
+
     fn power_loss_everywhere(&mut self) -> bool {
         if !self.plan.fsync {
             return false;
@@ -406,22 +425,36 @@ impl Cluster {
         true
     }
 
+    /// Whether a broker has one pod only, as it should.
+    fn is_alone(&self, pod: usize) -> bool {
+        let broker = self.pods.all[pod].broker;
+        let same = |pod: &&super::pods::Pod| pod.broker == broker && !pod.gone;
+        self.pods.all.iter().filter(same).count() == 1
+    }
+
     fn duplicate_pod(&mut self) -> Result<bool, Violation> {
         let Some(old) = self.a_pod() else { return Ok(false) };
-        let broker = self.pods.all[old].broker;
-        let alone = self
-            .pods
-            .all
-            .iter()
-            .filter(|pod| pod.broker == broker && !pod.gone)
-            .count()
-            == 1;
-        if !alone || !self.may_lose_data(old) {
+        if !self.is_alone(old) || !self.may_lose_data(old) {
             return Ok(false);
         }
+        let broker = self.pods.all[old].broker;
         let volume = self.pods.new_volume();
         let new = self.pods.add(broker, volume);
         self.audit.lost_data(broker, self.kubernetes.checker.image());
+        self.replace_pod(old, new)
+    }
+
+    fn duplicate_on_volume(&mut self) -> Result<bool, Violation> {
+        let Some(old) = self.a_pod() else { return Ok(false) };
+        if !self.is_alone(old) {
+            return Ok(false);
+        }
+        let new = self.pods.add_beside(old);
+        self.replace_pod(old, new)
+    }
+
+    /// The successor starts, while the pod that was deleted by force goes on for a while.
+    fn replace_pod(&mut self, old: usize, new: usize) -> Result<bool, Violation> {
         self.start_pod(new)?;
         let delay = self.a_while(1000, 9000);
         self.later(delay, Step::EndPod(old));

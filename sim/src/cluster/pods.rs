@@ -18,8 +18,8 @@ use crate::checker::Violation;
 pub(super) struct Pod {
     pub(super) broker: BrokerId,
     pub(super) volume: usize,
-    /// Counts boots of its node.
-    boot: u32,
+    /// The machine that it runs on.
+    node: usize,
     /// Counts pods of this name.
     uid: u32,
     pub(super) process: Option<ProcessId>,
@@ -41,6 +41,8 @@ struct Volume {
 pub(super) struct Pods {
     pub(super) all: Vec<Pod>,
     volumes: Vec<Volume>,
+    /// How often each node has booted.
+    boots: Vec<u32>,
     /// What processes did that are gone.
     past: Counts,
     dead: std::collections::BTreeMap<ProcessId, usize>,
@@ -51,6 +53,7 @@ impl Pods {
         let mut pods = Self {
             all: Vec::new(),
             volumes: Vec::new(),
+            boots: Vec::new(),
             past: Counts::default(),
             dead: std::collections::BTreeMap::new(),
         };
@@ -61,13 +64,31 @@ impl Pods {
         pods
     }
 
-    /// Another pod; returns its number.
+    /// Another pod on a node of its own; returns its number.
     pub(super) fn add(&mut self, broker: BrokerId, volume: usize) -> usize {
+        let node = self.new_node();
+        self.add_on(node, broker, volume)
+    }
+
+    /// Another pod of the same broker beside this one, on its node and its volume; returns its number.
+    pub(super) fn add_beside(&mut self, pod: usize) -> usize {
+        let Pod {
+            broker, volume, node, ..
+        } = self.all[pod];
+        self.add_on(node, broker, volume)
+    }
+
+    fn new_node(&mut self) -> usize {
+        self.boots.push(0);
+        self.boots.len() - 1
+    }
+
+    fn add_on(&mut self, node: usize, broker: BrokerId, volume: usize) -> usize {
         let number = self.all.len();
         self.all.push(Pod {
             broker,
             volume,
-            boot: 0,
+            node,
             uid: 0,
             process: None,
             powered: true,
@@ -166,7 +187,7 @@ impl Cluster {
             } else {
                 self.pods.volumes[pod.volume].directory_id
             },
-            boot_id: format!("boot-{number}-{}", pod.boot),
+            boot_id: format!("boot-{}-{}", pod.node, self.pods.boots[pod.node]),
             pod_uid: format!("pod-{number}-{}", pod.uid),
             rack: format!("rack-{}", pod.broker.0 % 3),
             operators: (0..super::OPERATORS).map(Host::operator).collect(),
@@ -239,7 +260,7 @@ impl Cluster {
         let seed = self.random.draw();
         self.pods.dir(number).crash(seed);
         let pod = &mut self.pods.all[number];
-        pod.boot += 1;
+        self.pods.boots[pod.node] += 1;
         pod.powered = false;
         if !self.plan.fsync {
             let broker = pod.broker;
@@ -247,12 +268,12 @@ impl Cluster {
         }
     }
 
-    /// The pod gets an empty volume, and another boot of another node.
+    /// The pod gets an empty volume on another node.
     pub(super) fn lose_volume_of(&mut self, number: usize) {
-        let volume = self.pods.new_volume();
+        let (volume, node) = (self.pods.new_volume(), self.pods.new_node());
         let pod = &mut self.pods.all[number];
         pod.volume = volume;
-        pod.boot += 1;
+        pod.node = node;
         pod.uid += 1;
         let broker = pod.broker;
         self.audit.lost_data(broker, self.kubernetes.checker.image());
