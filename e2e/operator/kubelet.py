@@ -44,6 +44,9 @@ class Kubelet:
         self.pods = {}
         network, self.claim = claim_network()
         self.addresses = (f"{network}.{a}.{b}" for a in itertools.count(1) for b in range(1, 250))
+        # By namespace and name. There are no host names here, so a pod's address must last as its name does: a client whose
+        # brokers had all moved before it heard of it would find none of them again, whatever it ran against.
+        self.address_of = {}
         self.stopped = threading.Event()
         self.held = set()
         for number in range(1, NODES + 1):
@@ -123,7 +126,10 @@ class Kubelet:
         if not found["spec"].get("nodeName"):
             target = {"apiVersion": "v1", "kind": "Node", "name": node}
             self.api.post(f"{path}/binding", {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": meta["name"]}, "target": target})
-        self.pods[meta["uid"]] = Pod(meta["uid"], meta["namespace"], meta["name"], next(self.addresses), node)
+        who = (meta["namespace"], meta["name"])
+        if who not in self.address_of:
+            self.address_of[who] = next(self.addresses)
+        self.pods[meta["uid"]] = Pod(meta["uid"], *who, self.address_of[who], node)
 
     def _tend(self, pod, found):
         if found["metadata"].get("deletionTimestamp"):
