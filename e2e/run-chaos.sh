@@ -28,7 +28,7 @@ main() {
   forget_the_dead
   try "kill -9 of the broker that leads 1,000 partitions: nothing is lost, and no record waits long" chaos failover.py "$BROKER" "$JARS" "$ROUNDS" 1000 ${BARNABAS_GAP:-1 3}
   if [ -n "${BARNABAS_KAFKA_TOO:-}" ]; then
-    try "for comparison, Apache Kafka under the same kills" chaos failover.py kafka "$JARS" "$ROUNDS" 1000 60 120
+    try "for comparison, Apache Kafka under the same kills" chaos failover.py kafka "$JARS" "$ROUNDS" 1000 60 180
   fi
   try "a stopped leader is succeeded, and commits nothing when it wakes" chaos silent.py "$BROKER" "$JARS" stopped
   try "a leader whose host vanishes is succeeded, and commits nothing when it returns" chaos silent.py "$BROKER" "$JARS" unplugged

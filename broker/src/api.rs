@@ -2,6 +2,7 @@
 //!
 //! One file per API below, each with one `handle`. What a frame asks for is decided here, nothing else.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,6 +14,7 @@ use protocol::{ApiKey, DecodeError, EncodeError, Message, Reader, Request};
 
 use crate::clock::monotonic;
 use crate::context::BrokerContext;
+use crate::departures::{LastQuestion, MOMENT};
 
 mod acls;
 mod alter_configs;
@@ -62,6 +64,8 @@ pub struct ClientConnection {
     ended: Arc<tokio::sync::Notify>,
     /// Memory of the last produce requests, kept for the next.
     produce: produce::Scratch,
+    /// Of the questions about who leads and coordinates.
+    last_question: RefCell<LastQuestion>,
 }
 
 /// A request that cannot be answered: its connection is closed, and nobody else notices.
@@ -182,6 +186,7 @@ impl RequestHandler for ApiHandler {
             host: info.peer.ip().to_string().into(),
             ended: Arc::default(),
             produce: produce::Scratch::default(),
+            last_question: RefCell::default(),
         }
     }
 
@@ -257,24 +262,37 @@ impl Call<'_> {
 
     /// Answers with what `answer` makes of the metadata for this listener and version, and waits a moment before if it names
     /// brokers of which the controller may be about to say that they are dead: see [`crate::departures`].
-    fn answer_when_settled<M: Message>(
+    fn answer_when_settled<M: Message + 'static>(
         &self,
         responses: &mut Responses,
-        named: impl Fn(&M) -> Vec<BrokerId>,
+        named: impl Fn(&M) -> Vec<BrokerId> + 'static,
         answer: impl Fn(&BrokerContext, &str, i16) -> M + 'static,
     ) -> Result<(), BadRequest> {
-        let body = answer(self.broker, &self.connection.listener, self.version());
-        let Some(doubt) = self.broker.departures.doubt(|| named(&body), monotonic()) else {
+        let now = monotonic();
+        let mut body = answer(self.broker, &self.connection.listener, self.version());
+        let question = (self.reply.api.key as i16, self.body);
+        let repeated = self.connection.last_question.borrow_mut().is_repeated(question, now);
+        let others = |body: &M| named(body).iter().any(|broker| *broker != self.broker.id);
+        let insists = repeated && others(&body);
+        if !insists && self.broker.departures.doubt(|| named(&body), now).is_none() {
             return self.answer(responses, &body);
-        };
+        }
         let (slot, reply) = (responses.push_later(), self.reply);
         let (broker, listener) = (Arc::clone(self.broker), Arc::clone(&self.connection.listener));
         tokio::task::spawn_local(async move {
-            broker
-                .metadata
-                .wait_for(doubt.patience, |image| doubt.is_settled(image))
-                .await;
-            reply.answer_later(slot, &answer(&broker, &listener, reply.version));
+            let answer = || answer(&broker, &listener, reply.version);
+            if insists {
+                let before = named(&body);
+                let changed = |_: &_| named(&answer()) != before;
+                broker.metadata.wait_for(MOMENT, changed).await;
+                body = answer();
+            }
+            if let Some(doubt) = broker.departures.doubt(|| named(&body), monotonic()) {
+                let settled = |image: &_| doubt.is_settled(image);
+                broker.metadata.wait_for(doubt.patience, settled).await;
+                body = answer();
+            }
+            reply.answer_later(slot, &body);
         });
         Ok(())
     }

@@ -4,12 +4,17 @@
 //! It would be sent to the dead leader again, and some look no further for a second (librdkafka scans its topics so often).
 //! So an answer that names a leader whose connection to us broke is held for the moment that a verdict takes.
 //!
+//! A dying process closes its connections one after the other: the client's may be closed tens of milliseconds before ours,
+//! and the client has its answer before we can doubt anything. But it asks again at once, for each request that it lost. So
+//! the answer to a question that is repeated so soon is held for a moment, too.
+//!
 //! And a broker that was fenced is listed a little longer. librdkafka takes down all it has for a broker that is listed no
 //! more; where that meets the move of its partitions to another leader, they wait for the next scan.
 //!
 //! Pure but for its lock: the time is a parameter.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use model::{BrokerEpoch, BrokerId, MetadataImage};
@@ -18,6 +23,14 @@ use parking_lot::Mutex;
 /// How long after the loss of a connection an answer may be held for the controller's verdict: several times what proof
 /// takes. Nobody waits longer for one that does not come.
 const VERDICT: Duration = Duration::from_millis(500);
+
+/// A client that asks the very same again so soon has not come to terms with the answer. Less than the 100 ms after which
+/// clients ask again when they were told "not yet".
+const AGAIN: Duration = Duration::from_millis(50);
+
+/// How long the answer to such a question is held at most, if nothing that it says changes: a little more than it takes until
+/// a leader's death is known, or at least suspected.
+pub const MOMENT: Duration = Duration::from_millis(100);
 
 /// How long a fenced broker is still listed: time for its partitions to be led elsewhere, and for a restart.
 const LISTED: Duration = Duration::from_secs(10);
@@ -34,6 +47,21 @@ struct Known {
     lost: BTreeMap<BrokerId, (BrokerEpoch, Duration)>,
     /// Brokers that must not lead any more, and since when.
     left: BTreeMap<BrokerId, Duration>,
+}
+
+/// What a connection asked last.
+#[derive(Debug, Default)]
+pub struct LastQuestion(Option<(u64, Duration)>);
+
+impl LastQuestion {
+    /// Whether this was asked a moment ago. Remembers it. Of two questions of one hash the second costs a moment.
+    pub fn is_repeated(&mut self, question: impl Hash, now: Duration) -> bool {
+        let mut hasher = DefaultHasher::new();
+        question.hash(&mut hasher);
+        let hash = hasher.finish();
+        let before = self.0.replace((hash, now));
+        before.is_some_and(|(known, asked)| known == hash && now.saturating_sub(asked) < AGAIN)
+    }
 }
 
 /// Leaders that may be dead. Made by [`Departures::doubt`].
@@ -154,6 +182,16 @@ mod tests {
         // Attempts to connect fail all the time; the verdict is not waited for again.
         departures.lost(OTHER, OTHERS_EPOCH, SOON * 3);
         assert_eq!(doubt(SOON + VERDICT), None);
+    }
+
+    #[test]
+    fn a_question_is_repeated_if_it_is_the_same_and_soon() {
+        let mut last = LastQuestion::default();
+        assert!(!last.is_repeated("letters", SOON));
+        assert!(last.is_repeated("letters", SOON + AGAIN / 2));
+        assert!(last.is_repeated("letters", SOON + AGAIN));
+        assert!(!last.is_repeated("letters", SOON + AGAIN * 2), "later");
+        assert!(!last.is_repeated("parcels", SOON + AGAIN * 2), "something else");
     }
 
     #[test]

@@ -112,7 +112,7 @@ class Cluster:
         assignment = [turn(leaders or ids[index % len(ids)])[:replicas] for index in range(partitions)]
         config = {"min.insync.replicas": "2", **{key.replace("_", "."): value for key, value in config.items()}}
         topic = NewTopic(name, num_partitions=partitions, replica_assignment=assignment, config=config)
-        self.admin.create_topics([topic])[name].result(30)
+        self.admin.create_topics([topic], request_timeout=30)[name].result(30)
         wait_for(30, f"topic {name} is whole", lambda: self.is_whole(name, partitions))
 
     def partitions(self, topic):

@@ -19,6 +19,7 @@ from workload import JavaWriter, Writer, check
 
 RATE = 500  # records a second: enough to see every gap, far from what the machine can do
 MEDIAN, WORST = (float(limit) for limit in sys.argv[5:7])  # seconds
+PATIENCE = max(30.0, WORST)  # s
 BETWEEN = 9.5  # s: proof of death fences one broker of three in nine seconds
 
 
@@ -58,24 +59,24 @@ def kill_and_wait(cluster, writer, java, rounds, partitions):
     wait_for(60, "both producers write", lambda: writer.acknowledged.count > RATE and java.acknowledged.count > RATE)
     gaps, silences, last = [], [], 0.0
     for _ in range(rounds):
-        wait_for(60, "the topic is whole again", lambda: cluster.is_whole("wide"))
+        wait_for(2 * PATIENCE, "the topic is whole again", lambda: cluster.is_whole("wide"))
         wait_for(BETWEEN + 1, "the last fence is long ago", lambda: time.monotonic() > last + BETWEEN)
         leader = max(cluster.leaders("wide").items(), key=lambda item: item[1])[0]
         node = cluster.brokers[leader]
         mark = time.monotonic()
         node.kill()
         last = time.monotonic()
-        wait_for(30, "every partition has another leader", lambda: set(cluster.leaders("wide")).isdisjoint({leader, -1}))
+        wait_for(PATIENCE, "every partition has another leader", lambda: set(cluster.leaders("wide")).isdisjoint({leader, -1}))
         print(f"every partition is led again {time.monotonic() - last:.2f} s after the kill", flush=True)
         until = time.monotonic() + 1.0
-        wait_for(30, "what was sent until then is acknowledged", lambda: time.monotonic() > until and writer.is_settled(until) and java.acknowledged.last > until)
+        wait_for(PATIENCE, "what was sent until then is acknowledged", lambda: time.monotonic() > until and writer.is_settled(until) and java.acknowledged.last > until)
         node.start()
         gaps.append(writer.acknowledged.slowest(mark - 0.5, until)[0])
         silences.append(java.acknowledged.longest_silence(mark - 0.5, java.acknowledged.last))
         print(f"gaps: librdkafka {gaps[-1]:.2f} s, Java {silences[-1]:.2f} s", flush=True)
     writer.finish()
     java.finish()
-    wait_for(60, "the topic is whole again", lambda: cluster.is_whole("wide"))
+    wait_for(2 * PATIENCE, "the topic is whole again", lambda: cluster.is_whole("wide"))
     acknowledged = check([writer, java], cluster.bootstrap, "wide", partitions)
     return gaps, silences, acknowledged
 
