@@ -34,8 +34,8 @@ soak: build ## the long forms: histories, walks of the model, faults under 9,000
 	WALKS=$(or $(WALKS),100000) cargo test --locked -p proof --test clean
 	BARNABAS_BIN=$(abspath $(BIN)) BARNABAS_CHAOS=1200 BARNABAS_RATE=9000 BARNABAS_ROUNDS=10 BARNABAS_KAFKA_TOO=1 BARNABAS_MOVED=1024 e2e/run-chaos.sh
 	BARNABAS_BIN=$(abspath $(BIN)) BARNABAS_RECORDS=1000000 e2e/run-clients.sh
-	BARNABAS_BIN=$(abspath $(BIN)) BARNABAS_LONG=1 e2e/run-operator.sh
-	BARNABAS_BIN=$(abspath $(BIN)) BARNABAS_OUTAGE=300 e2e/run-kubernetes.sh
+	BARNABAS_BIN=$(abspath $(BIN)) BARNABAS_LONG=1 BARNABAS_REST=3600 e2e/run-operator.sh
+	BARNABAS_BIN=$(abspath $(BIN)) BARNABAS_OUTAGE=300 BARNABAS_OUTAGE_WITH_RESTART=300 e2e/run-kubernetes.sh
 
 upgrade: ## a release to the next and back under load, on a real Kubernetes (e2e/run-upgrade.sh)
 	@e2e/run-upgrade.sh
