@@ -39,6 +39,8 @@ struct Mirror {
     verified: usize,
     high_watermark: i64,
     led_epoch: Option<i32>,
+    /// Removals of the replica before this one.
+    removals: u32,
 }
 
 #[derive(Debug, Default)]
@@ -164,6 +166,13 @@ impl Audit {
     ) -> Result<(), Violation> {
         let excused = self.excused.contains(&place);
         let mirror = self.mirrors.entry((process, place)).or_default();
+        let removals = broker.removals.get(&place).copied().unwrap_or(0);
+        if mirror.removals != removals {
+            *mirror = Mirror {
+                removals,
+                ..Mirror::default()
+            };
+        }
         mirror.follow(log)?;
         let id = broker.start.id;
         if high_watermark < mirror.high_watermark && !excused {

@@ -57,6 +57,8 @@ pub(super) struct Broker {
     membership: membership::Membership,
     calls: Calls<Purpose>,
     pub(super) replicas: BTreeMap<Place, Replica<SimDir>>,
+    /// How often a replica was removed with its data: one step may remove it and make it anew.
+    pub(super) removals: BTreeMap<Place, u32>,
     names: BTreeMap<Place, TopicPartition>,
     leading: leading::Leading,
     following: following::Following,
@@ -151,6 +153,7 @@ impl Broker {
             membership: membership::Membership::new(standing),
             calls: Calls::default(),
             replicas: BTreeMap::new(),
+            removals: BTreeMap::new(),
             names: BTreeMap::new(),
             leading: leading::Leading::default(),
             following: following::Following::default(),
@@ -362,6 +365,7 @@ impl Broker {
             }
             self.write_checkpoints(now);
             self.data.delete(&name, place.topic)?;
+            *self.removals.entry(place).or_default() += 1;
         }
         Ok(())
     }
