@@ -27,6 +27,7 @@ class Node:
     """One process: broker `id` on host `host`."""
 
     controller_is_a_broker = True
+    patience = 30  # s, for all of them to be there
 
     def __init__(self, cluster, id, host):
         self.cluster, self.id, self.host = cluster, id, host
@@ -92,7 +93,7 @@ class Cluster:
             node.start()
         self.admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0, "socket.timeout.ms": 1500})
         expected = brokers + self.controller.controller_is_a_broker
-        wait_for(90, "all brokers are there", lambda: len(self.metadata().brokers) == expected)
+        wait_for(self.controller.patience, "all brokers are there", lambda: len(self.metadata().brokers) == expected)
 
     def nodes(self):
         return [self.controller, *self.brokers.values()]

@@ -12,6 +12,7 @@ class KafkaNode(Node):
     """A JVM: broker `id`, or the controller alone where `id` is 0."""
 
     controller_is_a_broker = False
+    patience = 90
 
     def __init__(self, cluster, id, host, jars):
         super().__init__(cluster, id, host)
