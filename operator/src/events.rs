@@ -113,7 +113,6 @@ fn may_pass(error: &kube::Error) -> bool {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -151,7 +150,7 @@ mod tests {
         of.metadata.name = Some("castle".to_owned());
         of.metadata.namespace = Some("mail".to_owned());
         Events::new(client, "operator-0").normal(&of, "Created", "Create", "it is there");
-        tokio::time::sleep(Duration::from_secs(3600)).await;
+        tokio::time::sleep(Duration::from_hours(1)).await;
         asked.load(Ordering::Relaxed)
     }
 
