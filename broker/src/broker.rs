@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use broker_log::DataDir as LogDir;
 use broker_log::dir::fs::FsDir;
-use broker_network::{DEFAULT_FRAME_LIMIT, IdleLimit, NetworkConfig, Server, connection_limit, raise_descriptor_limit};
+use broker_network::{
+    DEFAULT_FRAME_LIMIT, IdleLimit, NetworkConfig, Server, SilentConnections, connection_limit, raise_descriptor_limit,
+};
 use broker_replication::Standing;
 use control::StreamGuard;
 use controller_host::entropy::random_bytes;
@@ -170,6 +172,7 @@ pub async fn run(
         controller: link,
         producer_ids: ProducerIds::default(),
         idle_limit: IdleLimit::default(),
+        silent_connections: SilentConnections::default(),
         metrics: metrics.clone(),
         stopping: AtomicBool::new(false),
     });
@@ -235,6 +238,7 @@ pub async fn run(
     network.memory_budget_bytes = args.request_memory;
     network.frame_limit = frame_limit;
     network.idle_limit = broker.idle_limit.clone();
+    network.silent_connections = broker.silent_connections.clone();
     let server = Server::start(network, Arc::new(ApiHandler::new(Arc::clone(&broker))))?;
     network_metrics::register(&metrics, server.metrics(), args.request_memory, max_connections);
     let background = Background::start(Arc::clone(&broker))?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use broker_network::IdleLimit;
+use broker_network::{IdleLimit, SilentConnections};
 use model::config;
 use model::{BrokerId, ClusterId, Endpoint, MetadataImage, PartitionIndex, TopicId};
 use protocol::ErrorCode;
@@ -51,6 +51,8 @@ pub struct BrokerContext {
     pub producer_ids: ProducerIds,
     /// How long a connection may ask nothing.
     pub idle_limit: IdleLimit,
+    /// Ends connections over which nothing came while this host was cut off.
+    pub silent_connections: SilentConnections,
     /// Counters.
     pub metrics: BrokerMetrics,
     /// Set once, at the beginning of the end.

@@ -4,7 +4,7 @@
 //! loops here only ever wait and try again, except when the controller's cluster is another one.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use control::{
     ControlError, Heartbeat, Jitter, MetadataEvent, Position, Purged, Reason, Registration, ReplicaReports,
@@ -27,6 +27,9 @@ use crate::metadata_cache::{ImageFile, fold};
 
 /// How often the controller hears that we live.
 const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// A registration that ended after so long a silence ended by it. Clients may have been cut off, too.
+const CUT_OFF: Duration = Duration::from_secs(3);
 
 /// Partitions in one report.
 const REPORTS_AT_ONCE: usize = 1000;
@@ -63,6 +66,8 @@ pub struct Membership {
     jitter: Jitter,
     /// Set when this broker was first known to its controller; clients may come then at the latest.
     joined: watch::Sender<bool>,
+    /// When the controller answered last.
+    heard: Arc<Mutex<Instant>>,
     /// The controller's offset that this registration must reach before it can be unfenced.
     wanted: MetadataOffset,
     /// The image does not follow: a snapshot is wanted (METADATA 6).
@@ -97,6 +102,7 @@ impl Membership {
             readiness,
             jitter,
             joined: watch::Sender::new(false),
+            heard: Arc::new(Mutex::new(Instant::now())),
             wanted: MetadataOffset::NONE,
             estranged: false,
         }
@@ -114,11 +120,15 @@ impl Membership {
 
     /// Runs until the process ends; returns only with an error that no waiting mends.
     pub async fn keep(mut self) -> StartError {
+        let mut cut_off_since = None;
         loop {
             if let Err(fatal) = self.register().await {
                 return fatal;
             }
             self.act_again().await;
+            if let Some(since) = cut_off_since.take() {
+                self.broker.silent_connections.reset(since);
+            }
             loop {
                 match self.follow().await {
                     Interrupted::Stale => {
@@ -126,6 +136,9 @@ impl Membership {
                         self.broker.controller.forget_session();
                         // METADATA 18: another process may be the broker now.
                         self.act_again().await;
+                        let heard = *self.heard.lock();
+                        // What came until the next heartbeat was sent may have been the last before the cut.
+                        cut_off_since = (heard.elapsed() >= CUT_OFF).then(|| heard + 2 * HEARTBEAT);
                         break;
                     }
                     Interrupted::Stream(reason) => {
@@ -239,6 +252,7 @@ impl Membership {
             incarnation: self.process.incarnation,
             wanted: self.wanted,
             readiness: Arc::clone(&self.readiness),
+            heard: Arc::clone(&self.heard),
         };
         let heartbeats = heartbeats.run();
         let stream = async {
@@ -413,6 +427,7 @@ struct Heartbeats {
     incarnation: IncarnationId,
     wanted: MetadataOffset,
     readiness: Arc<Readiness>,
+    heard: Arc<Mutex<Instant>>,
 }
 
 impl Heartbeats {
@@ -425,7 +440,7 @@ impl Heartbeats {
             .await;
         loop {
             match self.beat(false).await {
-                Ok(()) => {}
+                Ok(()) => *self.heard.lock() = Instant::now(),
                 Err(ControlError::Refused(refusal)) if refusal.reason == Reason::StaleBrokerEpoch => return,
                 Err(error) => tracing::debug!(%error, "a heartbeat got no answer"),
             }

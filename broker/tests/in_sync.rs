@@ -81,6 +81,20 @@ fn a_follower_that_falls_silent_leaves_the_in_sync_set_and_joins_again() {
     assert_eq!(cluster.read(), written);
 }
 
+/// What it sent may be lost, and its TCP would not try again for many seconds.
+#[test]
+fn a_client_that_a_broker_heard_nothing_of_while_it_was_cut_off_is_told_to_connect_anew() {
+    let cluster = Cluster::start();
+    cluster.create();
+    let mut client = Client::connect(cluster.broker(3).address);
+    client.call(&MetadataRequest::default(), 12);
+    stop(&cluster, &[3]);
+    cluster.wait_for_isr(2);
+    go_on(&cluster, &[3]);
+    assert!(client.is_reset());
+    cluster.wait_for_isr(3);
+}
+
 #[test]
 fn below_min_isr_writes_for_all_replicas_are_refused_and_nothing_is_shown() {
     let mut cluster = Cluster::start();

@@ -23,6 +23,8 @@ use protocol::messages::offset_fetch::{
 };
 use protocol::{ApiKey, ErrorCode};
 use std::io::Write;
+use std::time::{Duration, Instant};
+use support::cluster::{Cluster, TOPIC, wait_for};
 use support::{Broker, Client, fetch, frame, produce, produced, records, value};
 use uuid::Uuid;
 
@@ -468,4 +470,40 @@ fn what_may_pass_is_refused_with_an_error_that_clients_retry() {
     let answer = client.call::<FetchRequest>(&fetch("t", 9, 0, 0), 12);
     let code = ErrorCode::from_code(answer.responses[0].partitions[0].error_code).expect("known");
     assert!(code.is_retriable());
+}
+
+/// librdkafka asks again within a millisecond when a leader dies, sooner than anybody knows of the death, and then not for a
+/// second: the second answer waits a moment for news (`broker/src/departures.rs`).
+#[test]
+fn a_question_that_is_repeated_at_once_about_others_is_answered_a_moment_later() {
+    let cluster = Cluster::start();
+    cluster.create();
+    let request = MetadataRequest {
+        topics: Some(vec![MetadataRequestTopic {
+            name: Some(TOPIC.to_owned()),
+            ..MetadataRequestTopic::default()
+        }]),
+        ..MetadataRequest::default()
+    };
+    // How long the second of two equal questions takes that are sent together.
+    let repeated = |broker: i32| {
+        let mut client = Client::connect(cluster.broker(broker).address);
+        let began = Instant::now();
+        let first = client.send(&request, 12);
+        let second = client.send(&request, 12);
+        let leaders = [first, second].map(|question| {
+            let answer = client.receive::<MetadataRequest>(question, 12);
+            answer.topics[0].partitions[0].leader_id
+        });
+        assert_eq!(leaders, [1, 1]);
+        began.elapsed()
+    };
+    let moment = Duration::from_millis(100);
+    wait_for("the leader answers for itself at once", || {
+        (repeated(1) < moment).then_some(())
+    });
+    let held = wait_for("the second question is held", || {
+        Some(repeated(2)).filter(|took| *took >= moment)
+    });
+    assert!(held < moment * 20, "{held:?}");
 }

@@ -132,6 +132,10 @@ impl<H: RequestHandler> Connection<H> {
             return Poll::Ready(End::Refused(reason));
         }
         let polled = self.poll_rounds(context);
+        if polled.is_pending() && self.times.request.unwrap_or(self.times.accepted) < self.thread.silent_since() {
+            self.stream.reset_at_end();
+            return Poll::Ready(End::Refused("nothing came while this host was cut off"));
+        }
         if polled.is_pending() {
             self.account();
             let deadline = self.deadline();

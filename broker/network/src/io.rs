@@ -98,4 +98,10 @@ impl Stream {
         // A connection that is gone already needs no goodbye.
         let _ = SockRef::from(&self.socket).shutdown(std::net::Shutdown::Write);
     }
+
+    /// Closing will reset the connection. An orderly end would wait in line behind bytes that the peer has not taken.
+    pub(crate) fn reset_at_end(&self) {
+        // A connection that is gone already needs no reset.
+        let _ = self.socket.set_zero_linger();
+    }
 }

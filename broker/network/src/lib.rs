@@ -31,6 +31,7 @@ mod pulse;
 mod response;
 mod responses;
 mod server;
+mod silent_connections;
 mod slot;
 mod worker;
 
@@ -43,4 +44,5 @@ pub use metrics::{ListenerMetrics, NetworkMetrics};
 pub use response::{Chunk, Response};
 pub use responses::Responses;
 pub use server::{DEFAULT_FRAME_LIMIT, Limits, NetworkConfig, Server};
+pub use silent_connections::SilentConnections;
 pub use slot::Slot;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::acceptor::Acceptor;
 use crate::budget::MemoryBudget;
 use crate::worker::{Shared, Worker};
-use crate::{IdleLimit, Listener, ListenerName, NetworkError, NetworkMetrics, RequestHandler};
+use crate::{IdleLimit, Listener, ListenerName, NetworkError, NetworkMetrics, RequestHandler, SilentConnections};
 
 /// The frame limit while no topic allows larger batches: 16 MiB.
 pub const DEFAULT_FRAME_LIMIT: usize = 16 << 20;
@@ -30,6 +30,8 @@ pub struct NetworkConfig {
     pub frame_limit: Arc<AtomicUsize>,
     /// A connection without a request for this long is closed.
     pub idle_limit: IdleLimit,
+    /// Ends connections over which nothing came while this host was cut off.
+    pub silent_connections: SilentConnections,
     /// What one client may cost the others.
     pub limits: Limits,
 }
@@ -44,6 +46,7 @@ impl NetworkConfig {
             memory_budget_bytes: 64 << 20,
             frame_limit: Arc::new(AtomicUsize::new(DEFAULT_FRAME_LIMIT)),
             idle_limit: IdleLimit::default(),
+            silent_connections: SilentConnections::default(),
             limits: Limits::default(),
         }
     }
@@ -100,6 +103,7 @@ impl Server {
             unsent_limit: config.memory_budget_bytes,
             frame_limit: config.frame_limit,
             idle_limit: config.idle_limit,
+            silent_connections: config.silent_connections,
             limits: config.limits,
             metrics: Arc::clone(&metrics),
         });

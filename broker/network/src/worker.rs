@@ -21,7 +21,7 @@ use crate::io::Stream;
 use crate::metrics::ThreadMetrics;
 use crate::outbox::Spares;
 use crate::pulse::Pulse;
-use crate::{IdleLimit, Limits, NetworkMetrics, RequestHandler};
+use crate::{IdleLimit, Limits, NetworkMetrics, RequestHandler, SilentConnections};
 
 /// What one receive may bring: larger than a wake-up's frames usually are, and small enough to stay in
 /// the processor's own cache.
@@ -39,6 +39,7 @@ pub(crate) struct Shared<H> {
     pub(crate) unsent_limit: usize,
     pub(crate) frame_limit: Arc<AtomicUsize>,
     pub(crate) idle_limit: IdleLimit,
+    pub(crate) silent_connections: SilentConnections,
     pub(crate) limits: Limits,
     pub(crate) metrics: Arc<NetworkMetrics>,
 }
@@ -73,6 +74,8 @@ pub(crate) struct Thread<H> {
     /// How old [`Self::now`] may be, in milliseconds.
     stamp_age: u64,
     draining: Cell<bool>,
+    /// Connections that have asked nothing since this moment are reset.
+    silent_since: Cell<u64>,
     pulses: RefCell<HashMap<u64, Rc<Pulse>>>,
     /// Told when the last connection has ended.
     emptied: Notify,
@@ -165,6 +168,7 @@ impl<H> Thread<H> {
             now: Cell::new(0),
             stamp_age,
             draining: Cell::new(false),
+            silent_since: Cell::new(0),
             pulses: RefCell::default(),
             emptied: Notify::new(),
         }
@@ -208,9 +212,24 @@ impl<H> Thread<H> {
         }
     }
 
+    /// Connections that have asked nothing since this moment of the thread's time are reset.
+    pub(crate) fn silent_since(&self) -> u64 {
+        self.silent_since.get()
+    }
+
+    /// Lets every connection see that the silent ones must end.
+    fn reset_silent(&self, since: u64) {
+        self.silent_since.set(since);
+        self.wake_all();
+    }
+
     /// Lets every connection see that the end has come.
     fn drain(&self) {
         self.draining.set(true);
+        self.wake_all();
+    }
+
+    fn wake_all(&self) {
         self.pulses.borrow().values().for_each(|pulse| pulse.wake());
     }
 
@@ -228,6 +247,7 @@ async fn serve<H: RequestHandler>(
     let started = Instant::now();
     let mut tick = interval(tick(&shared.limits, &shared.idle_limit));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut silent = shared.silent_connections.subscribe();
     let thread = Rc::new(Thread::new(index, shared));
     let mut acceptors: Vec<JoinHandle<()>> = Vec::new();
     loop {
@@ -249,6 +269,9 @@ async fn serve<H: RequestHandler>(
                 Some(Command::Abort) | None => return,
             },
             _ = tick.tick() => thread.sweep(started.elapsed().as_millis() as u64),
+            Ok(()) = silent.changed() => if let Some(since) = *silent.borrow_and_update() {
+                thread.reset_silent(milliseconds(since.saturating_duration_since(started)));
+            },
             // It may tell of connections that ended before the draining began.
             () = thread.emptied.notified(), if thread.draining() => if thread.is_empty() {
                 return;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use broker_network::{Chunk, Response};
+use broker_network::{Chunk, Response, SilentConnections};
 use bytes::Bytes;
 use harness::{Client, Harness, eventually};
 
@@ -463,6 +463,33 @@ fn a_silent_and_an_idle_client_are_closed_and_a_waiting_one_is_not() {
     // Waiting for the broker is not idling.
     server.complete("a", "patience");
     assert_eq!(waiting.receive(), b"patience");
+}
+
+#[test]
+fn clients_of_which_nothing_came_for_a_while_are_reset_and_others_are_not() {
+    let silent_connections = SilentConnections::default();
+    let server = Harness::with(|config| config.silent_connections = silent_connections.clone());
+    let mut idle = server.client();
+    idle.send(b"=1");
+    assert_eq!(idle.receive(), b"1");
+    let mut waiting = server.client();
+    waiting.send(b"@a");
+    server.held("a");
+    // Requests are stamped to the second.
+    let begun = Instant::now();
+    let mut busy = server.client();
+    eventually("two seconds to pass", || {
+        busy.send(b"=2");
+        busy.receive() == b"2" && begun.elapsed() > Duration::from_secs(2)
+    });
+    silent_connections.reset(begun + Duration::from_secs(1));
+    assert!(idle.is_reset());
+    assert!(waiting.is_reset());
+    let mut late = server.client();
+    for client in [&mut busy, &mut late] {
+        client.send(b"=3");
+        assert_eq!(client.receive(), b"3");
+    }
 }
 
 #[test]

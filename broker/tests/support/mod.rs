@@ -254,6 +254,12 @@ impl Client {
         }
     }
 
+    /// Waits for the broker to end the connection: whether that was a reset.
+    pub fn is_reset(&mut self) -> bool {
+        let read = self.stream.read(&mut [0]);
+        read.is_err_and(|error| error.kind() == ErrorKind::ConnectionReset)
+    }
+
     pub fn create(&mut self, topic: &str, partitions: i32, configs: &[(&str, &str)]) {
         let configs = configs
             .iter()

@@ -282,6 +282,13 @@ impl Client {
         }
     }
 
+    /// Waits until the server ends the connection: whether that was a reset, without another byte.
+    pub fn is_reset(&mut self) -> bool {
+        self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let read = (&*self.stream).read(&mut [0; 1]);
+        read.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset)
+    }
+
     /// Waits until the server closes the connection without another byte.
     pub fn is_closed(&mut self) -> bool {
         let mut bytes = Vec::new();
