@@ -103,10 +103,11 @@ impl Duty {
 
 /// Whether `local` leads a partition whatever the controller thinks of it: the only replica is on its directory, which is
 /// locked. On another directory the records are not; and the process on the former one, if it still runs, is deposed by the
-/// registration that says so.
+/// registration that says so. That registration also ends the ISR, and the empty log on the new directory is led by nobody
+/// until a person elects it.
 pub fn leads_alone(local: BrokerId, directory: DirectoryId, image: &MetadataImage, partition: &PartitionImage) -> bool {
     let registered_here = || image.broker(local).map(|broker| broker.directory_id) == Some(directory);
-    partition.replicas == [local] && registered_here()
+    partition.replicas == [local] && partition.isr == [local] && registered_here()
 }
 
 /// What the controller has to be told of the replica on broker `local`, whose log ends at `end`, or has failed; `None` if it
@@ -243,6 +244,40 @@ mod tests {
             let duty = Duty::of(SECOND, other, standing, &image, topic, &topic.partitions[0]);
             assert_eq!(duty, Duty::Stand, "{standing:?}");
         }
+    }
+
+    #[test]
+    fn rule_18_a_sole_replica_whose_volume_is_lost_leads_when_it_is_elected() {
+        let mut image = cluster();
+        let registered = image.broker(SECOND).expect("registered").clone();
+        let directory = DirectoryId::from_random([7; 16]);
+        let record = BrokerRegistered {
+            id: SECOND,
+            incarnation: IncarnationId::from_random([7; 16]),
+            directory_id: directory,
+            pod_uid: None,
+            boot_id: registered.boot_id,
+            endpoints: Vec::new(),
+            rack: None,
+            features: BTreeMap::new(),
+            clean: false,
+        };
+        image.append(record.into()).expect("applies");
+        let epoch = image.broker(SECOND).expect("registered").epoch;
+        image
+            .append(BrokerUnfenced { id: SECOND, epoch }.into())
+            .expect("applies");
+        let topic = image.topic_by_name("one").expect("created");
+        let standing = Standing::Registered(epoch);
+        let mut partition = topic.partitions[0].clone();
+        assert_eq!(
+            Duty::of(SECOND, directory, standing, &image, topic, &partition),
+            Duty::Stand
+        );
+        partition.isr = vec![SECOND];
+        partition.leader = Some(SECOND);
+        let elected = Duty::of(SECOND, directory, standing, &image, topic, &partition);
+        assert!(matches!(elected, Duty::Lead(_)));
     }
 
     #[test]
