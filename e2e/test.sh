@@ -3,7 +3,7 @@
 #
 # A section is a command; its output goes to target/test-logs/<section>.log and its verdicts are counted from there:
 # cargo's `test result:` lines, or lines that begin with `ok - `, `not ok - ` and `skip - `.
-# SECTIONS="rust clients" chooses some of: format lints rust fuzz programs clients interop tools differential charts operator chaos release kubernetes deny.
+# SECTIONS="rust clients" chooses some of: format rust fuzz programs clients interop tools differential charts operator chaos release kubernetes lints deny.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 TARGET_DIR=${CARGO_TARGET_DIR:-target}
@@ -23,11 +23,14 @@ wanted() {
   return 1
 }
 
-# What later sections build for themselves first, made beside sections that mostly wait, while nothing else wants the machine.
+# What later sections build for themselves first, made while nothing else wants the machine: sections before them wait a lot.
 prepare() {
   if wanted charts operator kubernetes; then e2e/kubernetes/build.sh; fi
   if wanted deny; then make --no-print-directory cargo-deny; fi
+  if wanted lints; then lints; fi
 }
+
+lints() { cargo clippy --locked --workspace --all-targets --quiet -- -D warnings; }
 
 # section NAME SECONDS COMMAND...: runs COMMAND for at most SECONDS, shows its verdict lines, counts them.
 section() {
@@ -53,12 +56,11 @@ section() {
 }
 
 section format 120 cargo fmt --all --check
-section lints 1500 cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
-section rust 1800 cargo test --locked --workspace --no-fail-fast
-export -f prepare wanted
-timeout --kill-after=30 1800 nice -n 19 bash -c prepare > "$LOGS/preparations.log" 2>&1 < /dev/null &
+export -f prepare wanted lints
+timeout --kill-after=30 3000 nice -n 19 bash -c prepare > "$LOGS/preparations.log" 2>&1 < /dev/null &
 preparations=$!
 trap 'kill "$preparations" 2> /dev/null' EXIT
+section rust 1800 cargo test --locked --workspace --no-fail-fast
 section fuzz 900 env RUNS=0 SECONDS_EACH=4 fuzz/run.sh
 section programs 1800 make --no-print-directory build
 section clients 1200 e2e/run-clients.sh
@@ -72,6 +74,7 @@ section operator 1200 e2e/run-operator.sh
 section chaos 600 e2e/run-chaos.sh
 section release 300 e2e/run-release.sh
 section kubernetes 2400 e2e/run-kubernetes.sh
+section lints 1500 bash -c lints
 section deny 900 make --no-print-directory deny
 
 for name in ${SECTIONS:-}; do

@@ -4,13 +4,14 @@
 REPOSITORY=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 CACHE=${BARNABAS_CACHE:-$REPOSITORY/.cache}
 
+# Of Kubernetes and CoreDNS also in the go.mod of components and of coredns.
 KUBERNETES_VERSION=1.34.4
 HELM_VERSION=3.18.6
 COREDNS_VERSION=1.12.4
 
 # The programs of one set of versions live in one folder, so a changed version or source builds beside the old one.
 PROGRAMS=$CACHE/kubernetes/$KUBERNETES_VERSION-helm$HELM_VERSION-coredns$COREDNS_VERSION-$(
-  cd "$REPOSITORY/e2e/kubernetes/components" && cat main.go go.mod pause.c | sha256sum | cut -c1-8
+  cd "$REPOSITORY/e2e/kubernetes" && cat components/{main.go,go.mod,pause.c} coredns/{main.go,go.mod} | sha256sum | cut -c1-8
 )
 
 # The state of the one local cluster: certificates, etcd, containers, logs, volumes.
