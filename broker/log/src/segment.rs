@@ -273,7 +273,7 @@ impl<D: Dir> Segment<D> {
             // As it was when the entry was made, so that the next entry comes where it would have come.
             self.bytes_since_entry = placed.end() - placed.position;
             position = placed.end();
-            next_offset = placed.header.last_offset() + 1;
+            next_offset = placed.header.next_offset();
         } else {
             self.forget_derived();
         }
@@ -291,7 +291,7 @@ impl<D: Dir> Segment<D> {
                 Found::Batch(header) => {
                     self.note(&header, position, interval);
                     position += header.size_in_bytes() as u64;
-                    next_offset = header.last_offset() + 1;
+                    next_offset = header.next_offset();
                 }
             }
         }
@@ -356,7 +356,7 @@ impl<D: Dir> Segment<D> {
                         return Ok(Some(placed));
                     }
                     position = placed.end();
-                    next_offset = header.last_offset() + 1;
+                    next_offset = header.next_offset();
                 }
             }
         }
@@ -404,7 +404,7 @@ impl<D: Dir> Segment<D> {
             let crossing = self.walk_from(patience, holds, |placed| placed.end() > limit)?;
             match crossing.filter(|crossing| crossing.position > first.position) {
                 Some(crossing) => (end, next_offset) = (crossing.position, crossing.header.base_offset),
-                None if min_one => (end, next_offset) = (first.end(), first.header.last_offset() + 1),
+                None if min_one => (end, next_offset) = (first.end(), first.header.next_offset()),
                 None => return Ok(None),
             }
         }

@@ -84,6 +84,12 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
             torn.truncate(torn.len() - 5);
             seeds.push(join(&[flags, 12, recovery_point, 2], parts(torn)));
         }
+        // A clean mark is believed, whatever stands at the end.
+        let mut farthest = left(&files, ".log");
+        let mut last = sample(12, 1);
+        last[..8].copy_from_slice(&i64::MAX.to_be_bytes());
+        farthest.extend_from_slice(&last);
+        seeds.push(join(&[flags, 12, 12, 0], [farthest]));
         seeds.push(join(&[flags, 0, 0, 0], [sample(0, 1)]));
         seeds.push(join(&[flags, 0, 0, 0], [b""]));
     }
