@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use control::{
-    ControlError, Heartbeat, Jitter, MetadataEvent, Position, Purged, Reason, Registration, ReplicaReports,
-    StreamGuard, Watch,
+    ControlError, Heartbeat, HeartbeatAnswer, Jitter, MetadataEvent, Position, Purged, Reason, Registration,
+    ReplicaReports, StreamGuard, Watch,
 };
 use model::{
     BrokerEpoch, BrokerId, BrokerRegistration, ClusterId, DirectoryId, FeatureRange, Frame, ImageDocument,
@@ -28,7 +28,7 @@ use crate::metadata_cache::{ImageFile, fold};
 /// How often the controller hears that we live.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
-/// A registration that ended after so long a silence ended by it. Clients may have been cut off, too.
+/// Who is fenced after so long a silence was cut off, or stood still. So may clients have been.
 const CUT_OFF: Duration = Duration::from_secs(3);
 
 /// Partitions in one report.
@@ -66,7 +66,7 @@ pub struct Membership {
     jitter: Jitter,
     /// Set when this broker was first known to its controller; clients may come then at the latest.
     joined: watch::Sender<bool>,
-    /// When the controller answered last.
+    /// When the controller answered a heartbeat last, or the process began.
     heard: Arc<Mutex<Instant>>,
     /// The controller's offset that this registration must reach before it can be unfenced.
     wanted: MetadataOffset,
@@ -120,15 +120,11 @@ impl Membership {
 
     /// Runs until the process ends; returns only with an error that no waiting mends.
     pub async fn keep(mut self) -> StartError {
-        let mut cut_off_since = None;
         loop {
             if let Err(fatal) = self.register().await {
                 return fatal;
             }
             self.act_again().await;
-            if let Some(since) = cut_off_since.take() {
-                self.broker.silent_connections.reset(since);
-            }
             loop {
                 match self.follow().await {
                     Interrupted::Stale => {
@@ -136,9 +132,6 @@ impl Membership {
                         self.broker.controller.forget_session();
                         // METADATA 18: another process may be the broker now.
                         self.act_again().await;
-                        let heard = *self.heard.lock();
-                        // What came until the next heartbeat was sent may have been the last before the cut.
-                        cut_off_since = (heard.elapsed() >= CUT_OFF).then(|| heard + 2 * HEARTBEAT);
                         break;
                     }
                     Interrupted::Stream(reason) => {
@@ -439,8 +432,14 @@ impl Heartbeats {
             .wait_for(HEARTBEAT, |image| image.offset() >= self.wanted)
             .await;
         loop {
-            match self.beat(false).await {
-                Ok(()) => *self.heard.lock() = Instant::now(),
+            match self.beat().await {
+                Ok(answer) => {
+                    let heard = std::mem::replace(&mut *self.heard.lock(), Instant::now());
+                    if answer.is_some_and(|answer| answer.fenced) && heard.elapsed() >= CUT_OFF {
+                        // What came until the next heartbeat was due may have been the last before the cut.
+                        self.broker.silent_connections.reset(heard + 2 * HEARTBEAT);
+                    }
+                }
                 Err(ControlError::Refused(refusal)) if refusal.reason == Reason::StaleBrokerEpoch => return,
                 Err(error) => tracing::debug!(%error, "a heartbeat got no answer"),
             }
@@ -452,9 +451,10 @@ impl Heartbeats {
         }
     }
 
-    async fn beat(&self, want_shutdown: bool) -> Result<(), ControlError> {
+    /// The answer; none if there is no registration to speak for.
+    async fn beat(&self) -> Result<Option<HeartbeatAnswer>, ControlError> {
         let Some(session) = self.broker.controller.session() else {
-            return Ok(());
+            return Ok(None);
         };
         let (applied, chain_hash) = {
             let image = self.broker.metadata.image();
@@ -465,10 +465,10 @@ impl Heartbeats {
             incarnation: self.incarnation,
             applied,
             chain_hash: Some(chain_hash),
-            want_shutdown,
+            want_shutdown: false,
             ready: self.readiness.has_recovered_logs(),
         };
-        self.broker.controller.heartbeat(heartbeat).await.map(drop)
+        self.broker.controller.heartbeat(heartbeat).await.map(Some)
     }
 
     /// METADATA 17: what only this broker knows. Returns up to where the metadata was looked at for it.
