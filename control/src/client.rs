@@ -25,6 +25,7 @@ use jitter::Jitter;
 
 mod dial;
 pub(crate) mod jitter;
+mod replicas;
 
 /// The name in every replica's certificate. Replicas are dialled by address, so the name that was resolved proves nothing.
 pub const SERVER_NAME: &str = "barnabas-operator-control";
@@ -105,6 +106,7 @@ impl ControlClient {
 
     /// Tells the controller that this broker lives. One short try at each address: the next second brings the next one.
     pub async fn heartbeat(&self, heartbeat: &Heartbeat) -> Result<HeartbeatAnswer, ControlError> {
+        self.shared.dialer.lock().await.refresh();
         let message = convert::heartbeat_to_proto(&self.shared.settings.cluster, heartbeat);
         let once = Duration::ZERO;
         let answer = self

@@ -9,6 +9,7 @@ use tonic::Request;
 use tonic::metadata::MetadataValue;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 
+use super::replicas::Replicas;
 use super::{ControlSettings, SERVER_NAME};
 use crate::MAX_MESSAGE_BYTES;
 use crate::error::ControlError;
@@ -25,6 +26,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(2);
 pub(super) struct Dialer {
     current: Option<(String, Connection)>,
     hints: VecDeque<String>,
+    replicas: Replicas,
     /// A controller of the past answers there: asked last.
     avoided: Option<String>,
     last_failure: String,
@@ -45,6 +47,7 @@ impl Dialer {
         Ok(Self {
             current: None,
             hints: VecDeque::new(),
+            replicas: Replicas::new(&settings.target),
             avoided: None,
             last_failure: "never dialled".to_owned(),
         })
@@ -68,19 +71,22 @@ impl Dialer {
             }
         }
         // Resolved anew each time: the pods behind a headless Service come and go.
-        match tokio::net::lookup_host(&settings.target).await {
-            Ok(addresses) => {
-                let mut addresses: Vec<_> = addresses.map(|address| address.to_string()).collect();
-                addresses.sort_by_key(|address| Some(address) == self.avoided.as_ref());
-                for address in addresses {
-                    if let Some(found) = self.dial(settings, address, tried).await? {
-                        return Ok(Some(found));
-                    }
-                }
+        let (mut addresses, failure) = self.replicas.resolve().await;
+        if let Some(failure) = failure {
+            self.last_failure = failure;
+        }
+        addresses.sort_by_key(|address| Some(address) == self.avoided.as_ref());
+        for address in addresses {
+            if let Some(found) = self.dial(settings, address, tried).await? {
+                return Ok(Some(found));
             }
-            Err(error) => self.last_failure = format!("cannot resolve {}: {error}", settings.target),
         }
         Ok(None)
+    }
+
+    /// Keeps the addresses of the replicas at hand. Costs nothing most times.
+    pub(super) fn refresh(&self) {
+        self.replicas.refresh();
     }
 
     pub(super) fn failed(&mut self, address: &str) {
