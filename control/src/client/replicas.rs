@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout};
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// After so long the name is looked up again although nobody needs it yet.
-const REFRESH: Duration = Duration::from_secs(10);
+const REFRESH: Duration = Duration::from_secs(5);
 
 /// How long addresses stand in for those that the name server does not tell.
 const LASTING: Duration = Duration::from_mins(1);
