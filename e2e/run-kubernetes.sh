@@ -415,16 +415,14 @@ has_addresses() { [ "$(bootstrap external | tr ',' '\n' | grep -c ':')" -eq "$1"
 
 # The node of a broker, with the active operator and the name server on it: the successor must be found without a name.
 drain() {
-  local node broker other said
+  local node broker=$CLUSTER-1 other=$CLUSTER-0 one said
   wait_for 60 "two operators" operators 2
   cluster_is_whole
   node=$(kubectl --namespace "$OPERATOR_NAMESPACE" get pod "$(active_operator)" -o jsonpath='{.spec.nodeName}')
-  for broker in "$CLUSTER-0" "$CLUSTER-1" "$CLUSTER-2" ""; do
-    [ -n "$broker" ] || { echo "no broker is on $node, the active operator's"; return 1; }
-    if [ "$(node_of "$broker")" = "$node" ]; then break; fi
-    other=$broker
+  for one in 0 2; do
+    if [ "$(node_of "$CLUSTER-$one")" = "$node" ]; then broker=$CLUSTER-$one other=$CLUSTER-1; fi
   done
-  other=${other:-$CLUSTER-1}
+  node=$(node_of "$broker")
   if cluster_is_ours; then
     name_server_moves_to "$node"
     sleep 6 # brokers look up the operators' addresses every five seconds
