@@ -5,6 +5,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tonic::Request;
 use tonic::metadata::MetadataValue;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
@@ -19,6 +20,8 @@ use crate::proto::controller_client::ControllerClient;
 pub(super) type Connection = ControllerClient<Channel>;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// A failure that took so long is not waited for by the next caller, too. A refusal is heard at once.
+const SLOW: Duration = Duration::from_millis(100);
 const KEEP_ALIVE: Duration = Duration::from_secs(2);
 
 /// Remembers who answered last and who was named as the controller.
@@ -27,6 +30,8 @@ pub(super) struct Dialer {
     current: Option<(String, Connection)>,
     hints: VecDeque<String>,
     replicas: Replicas,
+    /// It took long to learn that nobody can be reached there: asked last, and not at once again.
+    unreachable: Option<(String, Instant)>,
     /// A controller of the past answers there: asked last.
     avoided: Option<String>,
     last_failure: String,
@@ -48,6 +53,7 @@ impl Dialer {
             current: None,
             hints: VecDeque::new(),
             replicas: Replicas::new(&settings.target),
+            unreachable: None,
             avoided: None,
             last_failure: "never dialled".to_owned(),
         })
@@ -70,12 +76,27 @@ impl Dialer {
                 return Ok(Some(found));
             }
         }
-        // Resolved anew each time: the pods behind a headless Service come and go.
-        let (mut addresses, failure) = self.replicas.resolve().await;
+        let at_hand = self.replicas.at_hand();
+        if let Some(found) = self.dial_any(settings, at_hand, tried).await? {
+            return Ok(Some(found));
+        }
+        // The pods behind a headless Service come and go.
+        let (addresses, failure) = self.replicas.resolve().await;
         if let Some(failure) = failure {
             self.last_failure = failure;
         }
-        addresses.sort_by_key(|address| Some(address) == self.avoided.as_ref());
+        self.dial_any(settings, addresses, tried).await
+    }
+
+    /// The first of these that can be reached, the promising ones first.
+    async fn dial_any(
+        &mut self,
+        settings: &ControlSettings,
+        mut addresses: Vec<String>,
+        tried: &mut Vec<String>,
+    ) -> Result<Option<(String, Connection)>, ControlError> {
+        let unreachable = self.unreachable.as_ref().map(|(address, _)| address);
+        addresses.sort_by_key(|address| (Some(address) == unreachable, Some(address) == self.avoided.as_ref()));
         for address in addresses {
             if let Some(found) = self.dial(settings, address, tried).await? {
                 return Ok(Some(found));
@@ -125,8 +146,17 @@ impl Dialer {
             return Ok(None);
         }
         tried.push(address.clone());
+        // Who asks in turn does not wait in turn.
+        if let Some((unreachable, at)) = &self.unreachable
+            && *unreachable == address
+            && at.elapsed() < CONNECT_TIMEOUT
+        {
+            return Ok(None);
+        }
+        let began = Instant::now();
         match endpoint(settings, &address)?.connect().await {
             Ok(channel) => {
+                self.unreachable.take_if(|(unreachable, _)| *unreachable == address);
                 let connection = ControllerClient::new(channel)
                     .max_decoding_message_size(MAX_MESSAGE_BYTES)
                     .max_encoding_message_size(MAX_MESSAGE_BYTES);
@@ -135,6 +165,9 @@ impl Dialer {
             }
             Err(error) => {
                 self.last_failure = format!("{address}: {}", root_cause(&error));
+                if began.elapsed() >= SLOW {
+                    self.unreachable = Some((address, Instant::now()));
+                }
                 Ok(None)
             }
         }

@@ -16,6 +16,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// After so long the name is looked up again although nobody needs it yet.
 const REFRESH: Duration = Duration::from_secs(5);
 
+/// Addresses that were told so lately are as good as those that would be told now.
+const RECENT: Duration = Duration::from_secs(12);
+
 /// How long addresses stand in for those that the name server does not tell.
 const LASTING: Duration = Duration::from_mins(1);
 
@@ -33,6 +36,15 @@ struct Known {
     told: Option<Instant>,
     /// When it was asked last.
     asked: Option<Instant>,
+    /// When it last failed to tell them, and why.
+    failed: Option<(Instant, String)>,
+}
+
+impl Known {
+    fn not_older_than(&self, age: Duration) -> Vec<String> {
+        let lasting = self.told.is_some_and(|told| told.elapsed() < age);
+        if lasting { self.addresses.clone() } else { Vec::new() }
+    }
 }
 
 impl Replicas {
@@ -44,24 +56,39 @@ impl Replicas {
         }
     }
 
+    /// The addresses that were told lately: nobody has to be asked for them.
+    pub(super) fn at_hand(&self) -> Vec<String> {
+        self.known.lock().not_older_than(RECENT)
+    }
+
     /// The addresses of this moment, or those of a moment ago and why there are no newer ones.
     pub(super) async fn resolve(&self) -> (Vec<String>, Option<String>) {
-        self.known.lock().asked = Some(Instant::now());
+        {
+            let mut known = self.known.lock();
+            // Who asks in turn does not wait in turn.
+            if let Some((at, failure)) = &known.failed
+                && at.elapsed() < PATIENCE
+            {
+                return (known.not_older_than(LASTING), Some(failure.clone()));
+            }
+            known.asked = Some(Instant::now());
+        }
         let failure = match timeout(PATIENCE, lookup_host(&self.target)).await {
             Ok(Ok(addresses)) => {
                 let addresses: Vec<_> = addresses.map(|address| address.to_string()).collect();
                 let mut known = self.known.lock();
                 known.told = Some(Instant::now());
+                known.failed = None;
                 known.addresses.clone_from(&addresses);
                 return (addresses, None);
             }
             Ok(Err(error)) => error.to_string(),
             Err(_) => format!("no answer within {PATIENCE:?}"),
         };
-        let known = self.known.lock();
-        let lasting = known.told.is_some_and(|told| told.elapsed() < LASTING);
-        let addresses = if lasting { known.addresses.clone() } else { Vec::new() };
-        (addresses, Some(format!("cannot resolve {}: {failure}", self.target)))
+        let failure = format!("cannot resolve {}: {failure}", self.target);
+        let mut known = self.known.lock();
+        known.failed = Some((Instant::now(), failure.clone()));
+        (known.not_older_than(LASTING), Some(failure))
     }
 
     /// Looks the name up in the background, if the last time was long ago.
@@ -84,7 +111,7 @@ mod tests {
         *replicas.known.lock() = Known {
             addresses: vec!["10.0.0.7:9405".to_owned()],
             told: Instant::now().checked_sub(age),
-            asked: None,
+            ..Known::default()
         };
         replicas
     }
@@ -103,7 +130,7 @@ mod tests {
         let replicas = Replicas::new("127.0.0.1:9405");
         replicas.known.lock().addresses = vec!["10.0.0.7:9405".to_owned()];
         assert_eq!(replicas.resolve().await, (vec!["127.0.0.1:9405".to_owned()], None));
-        assert_eq!(replicas.known.lock().addresses, ["127.0.0.1:9405"]);
+        assert_eq!(replicas.at_hand(), ["127.0.0.1:9405"]);
     }
 
     #[tokio::test(start_paused = true)]
