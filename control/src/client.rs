@@ -20,7 +20,7 @@ use crate::messages::{
 use crate::refusal::{Reason, Refusal};
 use crate::stream::MetadataStream;
 use crate::{convert, proto};
-use dial::{Connection, Dialer};
+use dial::{Connection, Dialer, Round};
 use jitter::Jitter;
 
 mod dial;
@@ -290,7 +290,7 @@ impl ControlClient {
     where
         M: Clone,
     {
-        let mut tried = Vec::new();
+        let mut round = Round::default();
         let mut refused = None;
         let mut lost = None;
         loop {
@@ -299,7 +299,7 @@ impl ControlClient {
                 .dialer
                 .lock()
                 .await
-                .next(&self.shared.settings, &mut tried)
+                .next(&self.shared.settings, &mut round)
                 .await?;
             let Some((address, connection)) = dialled else { break };
             match self.try_once(message.clone(), connection, per_try, send).await? {

@@ -24,6 +24,14 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const SLOW: Duration = Duration::from_millis(100);
 const KEEP_ALIVE: Duration = Duration::from_secs(2);
 
+/// What one round over the addresses has seen so far.
+#[derive(Debug, Default)]
+pub(super) struct Round {
+    tried: Vec<String>,
+    /// Somebody could be reached that was known already.
+    reached: bool,
+}
+
 /// Remembers who answered last and who was named as the controller.
 #[derive(Debug)]
 pub(super) struct Dialer {
@@ -63,29 +71,34 @@ impl Dialer {
     pub(super) async fn next(
         &mut self,
         settings: &ControlSettings,
-        tried: &mut Vec<String>,
+        round: &mut Round,
     ) -> Result<Option<(String, Connection)>, ControlError> {
         if let Some((address, connection)) = &self.current
-            && !tried.contains(address)
+            && !round.tried.contains(address)
         {
-            tried.push(address.clone());
+            round.tried.push(address.clone());
             return Ok(Some((address.clone(), connection.clone())));
         }
         while let Some(hint) = self.hints.pop_front() {
-            if let Some(found) = self.dial(settings, hint, tried).await? {
+            if let Some(found) = self.dial(settings, hint, round).await? {
                 return Ok(Some(found));
             }
         }
         let at_hand = self.replicas.at_hand();
-        if let Some(found) = self.dial_any(settings, at_hand, tried).await? {
+        if let Some(found) = self.dial_any(settings, at_hand, round).await? {
+            round.reached = true;
             return Ok(Some(found));
+        }
+        // One that lives but is not the controller names it, or does not know yet: newer addresses come with the refresh.
+        if round.reached {
+            return Ok(None);
         }
         // The pods behind a headless Service come and go.
         let (addresses, failure) = self.replicas.resolve().await;
         if let Some(failure) = failure {
             self.last_failure = failure;
         }
-        self.dial_any(settings, addresses, tried).await
+        self.dial_any(settings, addresses, round).await
     }
 
     /// The first of these that can be reached, the promising ones first.
@@ -93,12 +106,12 @@ impl Dialer {
         &mut self,
         settings: &ControlSettings,
         mut addresses: Vec<String>,
-        tried: &mut Vec<String>,
+        round: &mut Round,
     ) -> Result<Option<(String, Connection)>, ControlError> {
         let unreachable = self.unreachable.as_ref().map(|(address, _)| address);
         addresses.sort_by_key(|address| (Some(address) == unreachable, Some(address) == self.avoided.as_ref()));
         for address in addresses {
-            if let Some(found) = self.dial(settings, address, tried).await? {
+            if let Some(found) = self.dial(settings, address, round).await? {
                 return Ok(Some(found));
             }
         }
@@ -140,12 +153,12 @@ impl Dialer {
         &mut self,
         settings: &ControlSettings,
         address: String,
-        tried: &mut Vec<String>,
+        round: &mut Round,
     ) -> Result<Option<(String, Connection)>, ControlError> {
-        if tried.contains(&address) {
+        if round.tried.contains(&address) {
             return Ok(None);
         }
-        tried.push(address.clone());
+        round.tried.push(address.clone());
         // Who asks in turn does not wait in turn.
         if let Some((unreachable, at)) = &self.unreachable
             && *unreachable == address

@@ -13,6 +13,9 @@ use tokio::time::{Instant, timeout};
 /// How long the name server may take.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// The same for somebody who waits, and has addresses of a moment ago.
+const HASTE: Duration = Duration::from_millis(200);
+
 /// After so long the name is looked up again although nobody needs it yet.
 const REFRESH: Duration = Duration::from_secs(5);
 
@@ -63,6 +66,11 @@ impl Replicas {
 
     /// The addresses of this moment, or those of a moment ago and why there are no newer ones.
     pub(super) async fn resolve(&self) -> (Vec<String>, Option<String>) {
+        let stranded = self.known.lock().not_older_than(LASTING).is_empty();
+        self.resolve_within(if stranded { PATIENCE } else { HASTE }).await
+    }
+
+    async fn resolve_within(&self, patience: Duration) -> (Vec<String>, Option<String>) {
         {
             let mut known = self.known.lock();
             // Who asks in turn does not wait in turn.
@@ -73,7 +81,7 @@ impl Replicas {
             }
             known.asked = Some(Instant::now());
         }
-        let failure = match timeout(PATIENCE, lookup_host(&self.target)).await {
+        let failure = match timeout(patience, lookup_host(&self.target)).await {
             Ok(Ok(addresses)) => {
                 let addresses: Vec<_> = addresses.map(|address| address.to_string()).collect();
                 let mut known = self.known.lock();
@@ -83,7 +91,7 @@ impl Replicas {
                 return (addresses, None);
             }
             Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("no answer within {PATIENCE:?}"),
+            Err(_) => format!("no answer within {patience:?}"),
         };
         let failure = format!("cannot resolve {}: {failure}", self.target);
         let mut known = self.known.lock();
@@ -97,7 +105,7 @@ impl Replicas {
         if self.known.lock().asked.is_none_or(due) {
             let replicas = self.clone();
             // Beside the call that noticed, which has somebody to ask already.
-            tokio::spawn(async move { replicas.resolve().await });
+            tokio::spawn(async move { replicas.resolve_within(PATIENCE).await });
         }
     }
 }
