@@ -66,7 +66,7 @@ pub struct Membership {
     jitter: Jitter,
     /// Set when this broker was first known to its controller; clients may come then at the latest.
     joined: watch::Sender<bool>,
-    /// When the controller answered a heartbeat last, or the process began.
+    /// When the controller answered last.
     heard: Arc<Mutex<Instant>>,
     /// The controller's offset that this registration must reach before it can be unfenced.
     wanted: MetadataOffset,
@@ -153,6 +153,7 @@ impl Membership {
                     self.claim(&registered.cluster_id)?;
                     self.wanted = registered.metadata_offset;
                     self.jitter.succeeded();
+                    *self.heard.lock() = Instant::now();
                     tracing::info!(
                         broker_id = %self.process.id,
                         broker_epoch = %registered.broker_epoch,
