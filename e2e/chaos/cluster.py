@@ -113,8 +113,10 @@ class Cluster:
         assignment = [turn(leaders or ids[index % len(ids)])[:replicas] for index in range(partitions)]
         config = {"min.insync.replicas": "2", **{key.replace("_", "."): value for key, value in config.items()}}
         topic = NewTopic(name, num_partitions=partitions, replica_assignment=assignment, config=config)
-        self.admin.create_topics([topic], request_timeout=30)[name].result(30)
-        wait_for(30, f"topic {name} is whole", lambda: self.is_whole(name, partitions))
+        # A client of its own: the other one's patience is for brokers that may be silent, and a thousand partitions take a slow disk seconds.
+        patient = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
+        patient.create_topics([topic], request_timeout=60)[name].result(60)
+        wait_for(60, f"topic {name} is whole", lambda: self.is_whole(name, partitions))
 
     def partitions(self, topic):
         return self.metadata(topic).topics[topic].partitions
