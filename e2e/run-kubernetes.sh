@@ -413,25 +413,15 @@ cluster_is_whole() {
 
 has_addresses() { [ "$(bootstrap external | tr ',' '\n' | grep -c ':')" -eq "$1" ]; }
 
-# The node of a broker, with the active operator and the name server on it: the successor must be found without a name.
 drain() {
-  local node broker=$CLUSTER-1 other=$CLUSTER-0 one said
-  wait_for 60 "two operators" operators 2
+  local node said
   cluster_is_whole
-  node=$(kubectl --namespace "$OPERATOR_NAMESPACE" get pod "$(active_operator)" -o jsonpath='{.spec.nodeName}')
-  for one in 0 2; do
-    if [ "$(node_of "$CLUSTER-$one")" = "$node" ]; then broker=$CLUSTER-$one other=$CLUSTER-1; fi
-  done
-  node=$(node_of "$broker")
-  if cluster_is_ours; then
-    name_server_moves_to "$node"
-    sleep 6 # brokers look up the operators' addresses every five seconds
-  fi
   load_begins load orders restarts
+  node=$(node_of "$CLUSTER-1")
   kubectl drain "$node" --ignore-daemonsets --delete-emptydir-data --force --timeout=90s > "$RUN/drain.txt" 2>&1 || { tail -n 1 "$RUN/drain.txt"; return 1; }
-  grep -q "pod/$broker evicted" "$RUN/drain.txt"
+  grep -q "pod/$CLUSTER-1 evicted" "$RUN/drain.txt"
   # Its volume is of that node, so it waits; and while it is away no other broker may go.
-  if said=$(evict "$other"); then echo "a second broker may go while one is away"; return 1; fi
+  if said=$(evict "$CLUSTER-0"); then echo "a second broker may go while one is away"; return 1; fi
   echo "$said" | grep -q 'disruption budget' || { echo "$said"; return 1; }
   kubectl uncordon "$node" > /dev/null
   cluster_is_whole
@@ -439,16 +429,6 @@ drain() {
   load_goes_on
   load_ends
   echo "$node empty and back, $(tail -n 1 "$RUN/load.log")"
-}
-
-name_server_moves_to() {
-  local node
-  for node in $(kubectl get nodes -o name); do
-    [ "$node" = "node/$1" ] || kubectl cordon "$node" > /dev/null
-  done
-  kubectl --namespace kube-system delete pod -l app=coredns > /dev/null
-  kubectl --namespace kube-system rollout status deployment coredns --timeout=60s > /dev/null
-  for node in $(kubectl get nodes -o name); do kubectl uncordon "$node" > /dev/null; done
 }
 
 budget_allows() { [ "$(k get poddisruptionbudget "$CLUSTER" -o jsonpath='{.status.disruptionsAllowed}')" = "$1" ]; }
