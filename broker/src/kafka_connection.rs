@@ -2,7 +2,7 @@
 //! `broker check` looks at a broker by it.
 
 use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +38,11 @@ impl KafkaConnection {
             }
         }
         Err(last)
+    }
+
+    /// Who is at the other end.
+    pub(crate) fn peer(&self) -> io::Result<SocketAddr> {
+        self.stream.peer_addr()
     }
 
     /// How long one read or write may take from now on.

@@ -19,6 +19,7 @@ use crate::context::BrokerContext;
 use crate::partition::PartitionHandle;
 
 mod fetcher;
+mod leader_address;
 mod session;
 
 use fetcher::Fetcher;
@@ -44,6 +45,13 @@ struct Target {
     leader_broker_epoch: BrokerEpoch,
     /// Ours, which the leader compares with the image's.
     broker_epoch: BrokerEpoch,
+}
+
+impl Target {
+    /// Whether it is the same process, at the same listener.
+    fn is_same_life(&self, other: &Self) -> bool {
+        (&self.host, self.port, self.leader_broker_epoch) == (&other.host, other.port, other.leader_broker_epoch)
+    }
 }
 
 /// All fetcher threads of a broker.

@@ -11,6 +11,7 @@ use model::{BrokerId, LeaderEpoch};
 use protocol::fetch::{AnsweredPartition, FetchAnswer, FetchRequest, ReplicaState};
 use protocol::{DecodeError, Request};
 
+use super::leader_address::LeaderAddress;
 use super::session::{Ask, FetchSession, PartitionKey, SessionError};
 use super::{Order, Orders, Target};
 use crate::clock::monotonic;
@@ -63,6 +64,7 @@ pub(super) struct Fetcher {
     broker: Arc<BrokerContext>,
     leader: BrokerId,
     orders: Arc<Orders>,
+    address: LeaderAddress,
     connection: Option<(Target, KafkaConnection)>,
     session: FetchSession,
     asked: Asked,
@@ -107,6 +109,7 @@ impl Fetcher {
             broker,
             leader,
             orders,
+            address: LeaderAddress::default(),
             connection: None,
             session: FetchSession::default(),
             asked: Asked::default(),
@@ -276,8 +279,7 @@ impl Fetcher {
             return Ok(connection);
         }
         self.session.begin_anew();
-        let connection = KafkaConnection::connect((target.host.as_str(), target.port), "barnabas-replica", CONNECTING)
-            .map_err(FetchFailed::Connect)?;
+        let connection = self.address.connect(target, CONNECTING).map_err(FetchFailed::Connect)?;
         connection.set_patience(SILENCE)?;
         Ok(connection)
     }
