@@ -32,6 +32,7 @@ main() {
   fi
   try "a stopped leader is succeeded, and commits nothing when it wakes" chaos silent.py "$BROKER" "$JARS" stopped
   try "a leader whose host vanishes is succeeded, and commits nothing when it returns" chaos silent.py "$BROKER" "$JARS" unplugged
+  try "a sole replica whose volume is lost is led by nobody, until its empty log is wanted" chaos lost_volume.py "$BROKER" "$JARS"
   try "replicas are added under a throttle and taken away, under load" chaos moves.py "$BROKER" "$JARS" "$MOVED"
   try "$SECONDS_OF_CHAOS s of faults lose nothing that was acknowledged" chaos soak.py "$BROKER" "$JARS" "$SECONDS_OF_CHAOS" "$RATE" ${BARNABAS_SEED:+"$BARNABAS_SEED"}
   closing_line
