@@ -12,8 +12,10 @@ use model::{BrokerEpoch, BrokerId, MetadataImage, MetadataOffset, config};
 use crate::append::Appender;
 use crate::effect::{Effect, Refusal};
 
-/// So long a broker is in sync before it leads again: one that comes and goes moves nobody.
-const SETTLE: Duration = Duration::from_secs(5);
+/// So long a broker is in sync before it leads again: one that comes and goes moves nobody. And longer than librdkafka waits
+/// at most before it connects again to a broker that was away (`reconnect.backoff.max.ms`, 10 s): a client that is sent to
+/// such a broker sooner waits out the rest.
+const SETTLE: Duration = Duration::from_secs(12);
 
 /// When who could lead again. Soft: a new controller begins anew.
 #[derive(Debug, Default)]

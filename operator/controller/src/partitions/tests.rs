@@ -361,7 +361,7 @@ fn a_broker_that_came_back_leads_again_when_it_is_in_sync_everywhere_by_one_reco
     kill(&mut bench, 0);
     revive(&mut bench, 0, 2);
     propose(&mut bench, 0, &[0, 1, 2]);
-    live(&mut bench, 10);
+    live(&mut bench, 15);
     assert_eq!(
         bench.leaders("t"),
         [Some(1), Some(2), Some(1)],
@@ -373,8 +373,14 @@ fn a_broker_that_came_back_leads_again_when_it_is_in_sync_everywhere_by_one_reco
         [Some(1), Some(2), Some(1)],
         "it may go again at once"
     );
+    live(&mut bench, 11);
+    assert_eq!(
+        bench.leaders("t"),
+        [Some(1), Some(2), Some(1)],
+        "a client may not look for it before ten seconds are over"
+    );
     let offset = bench.image().offset();
-    live(&mut bench, 6);
+    live(&mut bench, 2);
     assert_eq!(bench.leaders("t"), [Some(0), Some(0), Some(1)]);
     assert_eq!(bench.image().offset(), offset.next(), "one record for all of them");
 }

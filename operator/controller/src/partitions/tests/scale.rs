@@ -40,7 +40,7 @@ fn leaders_of_1_000_partitions_go_home_by_one_append_too() {
     revive(&mut bench, 0, 2);
     assert_eq!(propose_all(&mut bench, 0..1000, &[0, 1, 2]), ErrorCode::None);
     let published = bench.published.len();
-    live(&mut bench, 10);
+    live(&mut bench, 14);
     assert!(bench.leaders("t").iter().all(|leader| *leader == Some(0)));
     assert_eq!(bench.published.len(), published + 1);
 }
