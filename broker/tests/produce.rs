@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::io::Write;
+
 use protocol::batch::BatchBuilder;
 use protocol::messages::find_coordinator::FindCoordinatorRequest;
 use protocol::messages::produce::{PartitionProduceData, ProduceRequest};
@@ -116,4 +118,33 @@ fn a_batch_larger_than_its_topic_allows_is_refused() {
     let large = BatchBuilder::new().record(1, None, Some(&[0; 1000])).build();
     let code = refused(&mut client, &produce("small", 0, 1, large), 9);
     assert_eq!(code, ErrorCode::MessageTooLarge);
+}
+
+#[test]
+fn a_request_may_have_a_batch_for_each_of_many_partitions() {
+    let (_temp, broker, mut client) = started();
+    client.create("wide", 40, &[]);
+    let mut request = produce("wide", 0, -1, Vec::new());
+    let batch = BatchBuilder::new().record(1, None, Some(&[0; 1_000_000])).build();
+    let part = |index| PartitionProduceData {
+        index,
+        records: Some(batch.clone().into()),
+    };
+    request.topic_data[0].partition_data = (0..40).map(part).collect();
+    let answer = client.call(&request, 9);
+    assert!(
+        answer.responses[0]
+            .partition_responses
+            .iter()
+            .all(|part| part.error_code == 0)
+    );
+
+    let huge = BatchBuilder::new().record(1, None, Some(&vec![0; 20 << 20])).build();
+    let code = refused(&mut client, &produce("t", 0, 1, huge), 9);
+    assert_eq!(code, ErrorCode::MessageTooLarge, "no connection is lost for it");
+
+    let mut lost = Client::connect(broker.address);
+    lost.stream.write_all(&(101_u32 << 20).to_be_bytes()).expect("sends");
+    assert!(lost.is_closed());
+    broker.wait_for_line("a request is longer than it may be");
 }

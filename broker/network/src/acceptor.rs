@@ -4,16 +4,15 @@ use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::io::Errno;
 
+use crate::complaints::Complaints;
 use crate::metrics::ListenerMetrics;
 use crate::worker::Inbox;
 use crate::{ConnectionInfo, Listener, ListenerName, NetworkError, NetworkMetrics};
 
-/// Least time between two lines about refused connections.
-const REFUSAL_LOG: Duration = Duration::from_secs(1);
 /// Pause after the system failed to accept for want of something.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -32,14 +31,7 @@ pub(crate) struct Acceptor {
     inboxes: Arc<[Inbox]>,
     metrics: Arc<NetworkMetrics>,
     ids: Arc<AtomicU64>,
-    refused: Refused,
-}
-
-/// Refusals since the last line about them.
-#[derive(Debug, Default)]
-struct Refused {
-    count: u64,
-    logged: Option<Instant>,
+    refused: Complaints,
 }
 
 /// An accepted connection on its way to its thread.
@@ -79,7 +71,7 @@ impl Acceptor {
             inboxes,
             metrics,
             ids,
-            refused: Refused::default(),
+            refused: Complaints::default(),
         })
     }
 
@@ -115,8 +107,7 @@ impl Acceptor {
         if open >= self.max_connections {
             counts.refused.fetch_add(1, Ordering::Relaxed);
             drop(socket);
-            self.refused
-                .log(&self.name, "as many connections are open as are allowed", open);
+            self.refuse("as many connections are open as are allowed", open);
             return;
         }
         // A socket without an address of its own is gone already.
@@ -148,11 +139,7 @@ impl Acceptor {
                 counts.refused.fetch_add(1, Ordering::Relaxed);
             }
             let open = self.metrics.connections();
-            self.refused.log(
-                &self.name,
-                "no file descriptor is left; raise the limit (ulimit -n)",
-                open,
-            );
+            self.refuse("no file descriptor is left; raise the limit (ulimit -n)", open);
             // Give up the reserve for a moment, to close the connection in its client's face.
             self.reserve = None;
             let _ = self.socket.accept();
@@ -172,6 +159,12 @@ impl Acceptor {
         }
     }
 
+    fn refuse(&self, reason: &'static str, open: usize) {
+        if let Some(refused) = self.refused.due() {
+            tracing::warn!(listener = %self.name, refused, open, reason, "refused connections");
+        }
+    }
+
     fn listener(&self) -> Option<(usize, &ListenerMetrics)> {
         self.metrics
             .listeners()
@@ -182,18 +175,6 @@ impl Acceptor {
 
     fn load(&self, thread: usize) -> usize {
         self.metrics.thread(thread).connections.load(Ordering::Relaxed)
-    }
-}
-
-impl Refused {
-    /// Counts a refusal and says so, at most once a second.
-    fn log(&mut self, listener: &ListenerName, reason: &'static str, open: usize) {
-        self.count += 1;
-        if self.logged.is_none_or(|logged| logged.elapsed() >= REFUSAL_LOG) {
-            tracing::warn!(%listener, refused = self.count, open, reason, "refused connections");
-            self.logged = Some(Instant::now());
-            self.count = 0;
-        }
     }
 }
 

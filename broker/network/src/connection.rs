@@ -116,13 +116,18 @@ impl<H: RequestHandler> Connection<H> {
             End::Client => tracing::debug!(%listener, %peer, "the client closed the connection"),
             End::Broken(error) => tracing::debug!(%listener, %peer, %error, "the connection broke"),
             End::Refused(reason) => tracing::debug!(%listener, %peer, reason, "closed the connection"),
-            End::BadLength(BadLength { declared }) => {
-                let limit = self.thread.frame_limit();
-                tracing::debug!(
-                    %listener, %peer, declared, limit,
-                    "closed the connection: a frame's length is negative or above the limit"
-                );
-            }
+            End::BadLength(bad) => self.complain(bad),
+        }
+    }
+
+    /// A client that is cut off for what it sends learns nothing by that: somebody must be able to read it here.
+    fn complain(&self, BadLength { declared, limit }: BadLength) {
+        if let Some(connections) = self.thread.shared.bad_lengths.due() {
+            let ConnectionInfo { listener, peer, .. } = &self.info;
+            tracing::warn!(
+                %listener, %peer, declared, limit, connections,
+                "closed connections: a request is longer than it may be, or what came is no request"
+            );
         }
     }
 
@@ -342,7 +347,7 @@ impl<H: RequestHandler> Connection<H> {
             Ok(()) => Ok(()),
             // Answers to what came before still leave.
             Err(bad) if self.responses.has_something_to_say() => {
-                tracing::debug!(declared = bad.declared, peer = %self.info.peer, "a frame's length is bad");
+                self.complain(bad);
                 self.responses.close("a frame's length is negative or above the limit");
                 Ok(())
             }

@@ -31,6 +31,7 @@ pub(crate) struct Bounds<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BadLength {
     pub(crate) declared: i32,
+    pub(crate) limit: usize,
 }
 
 /// What became of frames handed over.
@@ -159,10 +160,10 @@ impl Assembly {
         match declared(rest, bounds.limit)? {
             Some(length) if rest.len() > STASH => {
                 let body = rest.get(PREFIX..).unwrap_or_default();
-                if length > (bounds.limit_of)(body) {
-                    return Err(BadLength {
-                        declared: length as i32,
-                    });
+                let limit = (bounds.limit_of)(body);
+                if length > limit {
+                    let declared = length as i32;
+                    return Err(BadLength { declared, limit });
                 }
                 self.large = Some(Large::begin(length, body, bounds.budget));
             }
@@ -245,7 +246,7 @@ fn declared(buffer: &[u8], limit: usize) -> Result<Option<usize>, BadLength> {
     let declared = i32::from_be_bytes(*prefix);
     match usize::try_from(declared) {
         Ok(length) if length <= limit => Ok(Some(length)),
-        _ => Err(BadLength { declared }),
+        _ => Err(BadLength { declared, limit }),
     }
 }
 

@@ -15,6 +15,7 @@
 mod acceptor;
 mod budget;
 mod cold;
+mod complaints;
 mod connection;
 mod descriptors;
 mod error;

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use crate::acceptor::Acceptor;
 use crate::budget::MemoryBudget;
+use crate::complaints::Complaints;
 use crate::worker::{Shared, Worker};
 use crate::{IdleLimit, Listener, ListenerName, NetworkError, NetworkMetrics, RequestHandler, SilentConnections};
 
-/// The frame limit while no topic allows larger batches: 16 MiB.
-pub const DEFAULT_FRAME_LIMIT: usize = 16 << 20;
+/// The frame limit while no topic allows larger batches: 100 MiB (Kafka's `socket.request.max.bytes`). Clients fill a request
+/// with a batch of each partition that has some.
+pub const DEFAULT_FRAME_LIMIT: usize = 100 << 20;
 
 /// How long threads that were told to stop at once may take before they are left behind.
 const ABORT_PATIENCE: Duration = Duration::from_secs(1);
@@ -105,6 +107,7 @@ impl Server {
             idle_limit: config.idle_limit,
             silent_connections: config.silent_connections,
             limits: config.limits,
+            bad_lengths: Complaints::default(),
             metrics: Arc::clone(&metrics),
         });
         let mut server = Self {

@@ -16,6 +16,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::acceptor::{Accepted, Acceptor};
 use crate::budget::MemoryBudget;
+use crate::complaints::Complaints;
 use crate::connection::Connection;
 use crate::io::Stream;
 use crate::metrics::ThreadMetrics;
@@ -41,6 +42,8 @@ pub(crate) struct Shared<H> {
     pub(crate) idle_limit: IdleLimit,
     pub(crate) silent_connections: SilentConnections,
     pub(crate) limits: Limits,
+    /// Frames whose length cannot be.
+    pub(crate) bad_lengths: Complaints,
     pub(crate) metrics: Arc<NetworkMetrics>,
 }
 

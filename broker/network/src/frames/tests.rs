@@ -79,7 +79,7 @@ fn a_negative_or_too_long_frame_is_refused_after_those_before_it() {
         let mut wire = wire_of(&[b"good".to_vec()]);
         wire.extend_from_slice(&declared.to_be_bytes());
         let mut reader = Reader::new();
-        assert_eq!(reader.receive(&wire), Err(BadLength { declared }));
+        assert_eq!(reader.receive(&wire), Err(BadLength { declared, limit: LIMIT }));
         assert_eq!(reader.frames, [b"good".to_vec()]);
     }
     let mut reader = Reader::new();
