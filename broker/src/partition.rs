@@ -10,11 +10,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use broker_log::dir::fs::FsDir;
-use broker_log::{AppendError, AppendInfo, LogConfig, LogError, PartitionLog, StoredAs};
+use broker_log::{AppendError, AppendInfo, LogConfig, LogError, PartitionLog};
 use broker_replication::{Acks, IsrProposed, LeaderState, Purgatory, Replica, ReplicaError, ReplicaView};
 use model::{BrokerId, LeaderEpoch, LogEnd, PartitionIndex, TopicId, TopicName};
 use parking_lot::Mutex;
-use protocol::batch::Compression;
 use protocol::error::ErrorCode;
 
 use crate::clock::monotonic_ms;
@@ -279,17 +278,6 @@ impl PartitionHandle {
     /// The leader epoch, if this broker leads.
     pub fn leader_epoch(&self) -> Option<LeaderEpoch> {
         Some(self.inner.lock().leader()?.leader_epoch())
-    }
-
-    /// Whether everything is stored as zstd, whatever producers send (`compression.type=zstd`).
-    pub fn stores_zstd(&self) -> bool {
-        match &self.inner.lock().replica {
-            State::Open(replica) => {
-                let stored_as = replica.log().config().stored_as;
-                matches!(stored_as, StoredAs::Recompressed(Compression::Zstd, _))
-            }
-            State::Offline(_) | State::Closed => false,
-        }
     }
 
     /// New settings from the metadata.

@@ -149,6 +149,31 @@ fn a_session_waits_for_news_of_partitions_that_its_request_does_not_name() {
 }
 
 #[test]
+fn what_does_not_exist_is_told_with_the_rest_and_does_not_end_the_wait() {
+    let (_temp, broker, mut client) = started();
+    client.create("t", 1, &[]);
+    let mut poll = many("t", &[(0, 0), (7, 0)]);
+    poll.topics.extend(many("gone", &[(0, 0)]).topics);
+    poll.max_wait_ms = 20_000;
+    let waiting = client.send(&poll, 12);
+    let mut producer = Client::connect(broker.address);
+    producer.produce("t", 0, value("news")).expect("appends");
+    let answer = client.receive::<FetchRequest>(waiting, 12);
+    assert_eq!(records(&answer), [(0, "news".to_owned())]);
+    let errors: Vec<i16> = answer
+        .responses
+        .iter()
+        .flat_map(|topic| topic.partitions.iter().map(|part| part.error_code))
+        .collect();
+    let unknown = ErrorCode::UnknownTopicOrPartition.code();
+    assert_eq!(errors, [0, unknown, unknown]);
+    // Where nothing can come, nothing is waited for.
+    let mut only = many("gone", &[(0, 0)]);
+    only.max_wait_ms = i32::MAX;
+    client.call(&only, 12);
+}
+
+#[test]
 fn small_answers_serve_every_partition_of_a_session_in_turn() {
     let (_temp, _broker, mut client) = started();
     client.create("t", 4, &[]);

@@ -3,7 +3,8 @@
 //! The controller validates with these tables, the log and the broker resolve with them, DescribeConfigs lists them. A
 //! topic takes each value from its own configuration, else from the broker's, the cluster's (under Kafka's broker-side
 //! name) or the command line's, else from the default. What Barnabas does not do yet is refused by name, never accepted
-//! and ignored.
+//! and ignored; only settings of a topic that do nothing without it (how to compact, how much of what is tiered stays) are
+//! kept as they are, for tools that bring a topic's whole configuration.
 
 mod broker_keys;
 mod group_keys;
@@ -81,7 +82,24 @@ pub fn check_topic<'a>(
     entries: impl IntoIterator<Item = (&'a String, &'a String)>,
 ) -> Result<BTreeMap<String, String>, ConfigError> {
     let checked = entries.into_iter().map(|(name, value)| check_topic_entry(name, value));
-    checked.collect()
+    let checked = checked.collect::<Result<_, _>>()?;
+    check_topic_as_a_whole(&checked)?;
+    Ok(checked)
+}
+
+/// Checks values of a topic, each of which is right by itself, against each other (Kafka's `LogConfig.validateValues`).
+pub fn check_topic_as_a_whole(topic: &BTreeMap<String, String>) -> Result<(), ConfigError> {
+    const LEAST: &str = "min.compaction.lag.ms";
+    const MOST: &str = "max.compaction.lag.ms";
+    let value = |name| topic.get(name).and_then(|value| value.parse::<i64>().ok());
+    match (value(LEAST).unwrap_or(0), value(MOST).unwrap_or(i64::MAX)) {
+        (least, most) if least > most => Err(ConfigError::Invalid {
+            name: LEAST,
+            value: least.to_string(),
+            expected: format!("no more than {MOST}, which is {most}"),
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// Checks one key and value of a topic.

@@ -341,7 +341,10 @@ impl TopicName {
 
     /// Whether Kafka treats the topic as internal.
     pub fn is_internal(&self) -> bool {
-        matches!(self.as_str(), "__consumer_offsets" | "__transaction_state")
+        matches!(
+            self.as_str(),
+            "__consumer_offsets" | "__transaction_state" | "__share_group_state"
+        )
     }
 }
 

@@ -21,7 +21,7 @@ const HAS_LEADER_EPOCH: i16 = 4;
 const KNOWS_OFFSET_NOT_AVAILABLE: i16 = 5;
 
 /// Kafka's special timestamps, from the first on: latest, earliest, largest, earliest local, latest tiered, earliest that
-/// is not tiered yet. Each is known since the version at its place.
+/// waits to be tiered. Each is known since the version at its place.
 const SPECIAL_SINCE: [i16; 6] = [1, 1, 7, 8, 9, 11];
 
 pub(super) fn handle(call: &Call<'_>, responses: &mut Responses) -> Result<(), BadRequest> {

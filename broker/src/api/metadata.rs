@@ -19,6 +19,9 @@ use crate::context::{BrokerContext, ListedBroker};
 /// The first version that asks for topics by their ids.
 const BY_ID: i16 = 12;
 
+/// The first version whose clients know that a leader may not listen where they are; before, there is none for them.
+const KNOWS_LISTENER_NOT_FOUND: i16 = 6;
+
 /// Everything is allowed as long as there is no authorizer: the operations that apply to a topic, a bit each
 /// (read, write, create, delete, alter, describe, describe configs, alter configs).
 const TOPIC_OPERATIONS: i32 = 0b1101_1111_1000;
@@ -124,6 +127,7 @@ fn respond(broker: &BrokerContext, listener: &str, version: i16, request: &Metad
         broker,
         image: &image,
         brokers: &brokers,
+        version,
         operations: request.include_topic_authorized_operations,
     };
     let all = match &request.topics {
@@ -166,6 +170,7 @@ struct View<'a> {
     image: &'a MetadataImage,
     /// Those that this listener's clients can reach.
     brokers: &'a [ListedBroker],
+    version: i16,
     operations: bool,
 }
 
@@ -191,6 +196,10 @@ impl View<'_> {
             error_code: error.code(),
             // What was asked for by its id has no name that anybody knows.
             name: wanted.name.clone().filter(|_| wanted.topic_id.is_nil()),
+            is_internal: wanted
+                .name
+                .as_deref()
+                .is_some_and(|name| TopicName::new(name).is_ok_and(|name| name.is_internal())),
             topic_id: wanted.topic_id,
             topic_authorized_operations: self.topic_operations(),
             ..MetadataResponseTopic::default()
@@ -219,15 +228,16 @@ impl View<'_> {
         // What only we hold we serve, whatever the controller thinks of us (METADATA 18).
         let alone = self.broker.replicas.leads_alone(self.image, partition);
         let leader = if alone { Some(self.broker.id) } else { partition.leader };
-        let error = match leader {
-            None => ErrorCode::LeaderNotAvailable.code(),
-            Some(leader) if !reachable(leader.0) => ErrorCode::ListenerNotFound.code(),
-            Some(_) => 0,
+        // A client could not look up the address of one that is not among the brokers.
+        let (leader_id, error) = match leader {
+            Some(leader) if reachable(leader.0) => (leader.0, 0),
+            Some(_) if self.version >= KNOWS_LISTENER_NOT_FOUND => (-1, ErrorCode::ListenerNotFound.code()),
+            Some(_) | None => (-1, ErrorCode::LeaderNotAvailable.code()),
         };
         MetadataResponsePartition {
             error_code: error,
             partition_index: index.0,
-            leader_id: leader.map_or(-1, |leader| leader.0),
+            leader_id,
             leader_epoch: partition.leader_epoch.0,
             replica_nodes: partition.replicas.iter().map(|id| id.0).collect(),
             isr_nodes: partition.isr.iter().map(|id| id.0).collect(),

@@ -5,7 +5,6 @@ use broker_log::{OpenState, TopicPartition};
 use broker_replication::ReplicaPeer;
 use model::{BrokerEpoch, PartitionEpoch, ProducerId, TopicId};
 use protocol::batch::BatchBuilder;
-use protocol::compression::Level;
 
 use super::*;
 use crate::metrics::BrokerTopicMetrics;
@@ -228,17 +227,6 @@ fn a_read_that_would_wait_for_the_disk_says_so_and_succeeds_once_somebody_has_wa
     let read = partition.read_cached(spec(3, 5)).expect("reads").expect("is in memory");
     let whole = partition.read(spec(3, 5)).expect("reads");
     assert_eq!((read.slice.first_offset, read.slice.len), (3, whole.slice.len));
-}
-
-#[test]
-fn a_partition_knows_whether_everything_in_it_is_zstd() {
-    let (_temp, partition) = leader();
-    assert!(!partition.stores_zstd());
-    partition.set_config(LogConfig {
-        stored_as: StoredAs::Recompressed(Compression::Zstd, Level::Default),
-        ..LogConfig::default()
-    });
-    assert!(partition.stores_zstd());
 }
 
 const OTHER: BrokerId = BrokerId(1);

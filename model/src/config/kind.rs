@@ -18,7 +18,7 @@ pub enum ConfigKind {
     /// One of the words: Kafka's STRING. Only those of the first list work today; those of the second are Kafka's, refused
     /// by name.
     Choice(&'static [&'static str], &'static [&'static str]),
-    /// Any of the words, separated by commas: Kafka's LIST. The two lists of words as above.
+    /// Any of the words, separated by commas, or none: Kafka's LIST. The two lists of words as above.
     List(&'static [&'static str], &'static [&'static str]),
     /// `*`, or pairs of partition and broker such as `0:1`, separated by commas: Kafka's LIST.
     Replicas,
@@ -122,8 +122,7 @@ fn list(text: &str, supported: &[&str], later: &[&str]) -> Result<String, Option
     }
     let known = |word: &&str| supported.contains(word) || later.contains(word);
     if text.is_empty() {
-        // Kafka allows an empty list and does nothing then.
-        return Err(Some(Later));
+        return Ok(String::new());
     }
     if !words.iter().all(known) {
         return Err(None);

@@ -34,9 +34,9 @@ pub struct TopicConfig {
     pub segment_index_bytes: u32,
     /// `index.interval.bytes`: bytes of log between two index entries.
     pub index_interval_bytes: u32,
-    /// `retention.ms`: -1 keeps for ever.
+    /// `retention.ms`: -1 keeps for ever, as does a `cleanup.policy` without `delete`.
     pub retention_ms: i64,
-    /// `retention.bytes` per partition: -1 knows no limit.
+    /// `retention.bytes` per partition: -1 knows no limit, as does a `cleanup.policy` without `delete`.
     pub retention_bytes: i64,
     /// `file.delete.delay.ms`: how long a removed file stays.
     pub file_delete_delay_ms: i64,
@@ -75,6 +75,8 @@ impl TopicConfig {
         };
         let unsigned = |name: &str| u32::try_from(long(name)).unwrap_or_default();
         let word = |name: &str| topic_key(name).map(|key| key.value(cluster, topic));
+        let deletes = word("cleanup.policy").is_none_or(|policy| policy.split(',').any(|word| word == "delete"));
+        let limit = |name: &str| if deletes { long(name) } else { -1 };
         let level = |name: &str| i32::try_from(long(name)).unwrap_or_default();
         Self {
             segment_bytes: unsigned("segment.bytes"),
@@ -82,8 +84,8 @@ impl TopicConfig {
             segment_jitter_ms: long("segment.jitter.ms"),
             segment_index_bytes: unsigned("segment.index.bytes"),
             index_interval_bytes: unsigned("index.interval.bytes"),
-            retention_ms: long("retention.ms"),
-            retention_bytes: long("retention.bytes"),
+            retention_ms: limit("retention.ms"),
+            retention_bytes: limit("retention.bytes"),
             file_delete_delay_ms: long("file.delete.delay.ms"),
             flush_messages: long("flush.messages"),
             flush_ms: long("flush.ms"),

@@ -35,14 +35,67 @@ fn what_a_later_version_brings_is_refused_by_name() {
     for (name, value) in [
         ("cleanup.policy", "compact"),
         ("cleanup.policy", "compact,delete"),
-        ("compression.lz4.level", "12"),
         ("remote.storage.enable", "true"),
-        ("min.cleanable.dirty.ratio", "0.1"),
     ] {
         let error = check_topic_entry(name, value).expect_err(name);
         assert!(matches!(error, ConfigError::NotSupported { .. }), "{error}");
         assert!(error.to_string().contains(value), "{error}");
     }
+}
+
+#[test]
+fn what_would_change_nothing_is_kept_as_it_is() {
+    for (name, value) in [
+        ("compression.lz4.level", "12"),
+        ("delete.retention.ms", "1000"),
+        ("local.retention.ms", "1000"),
+        ("local.retention.bytes", "-2"),
+        ("max.compaction.lag.ms", "1"),
+        ("min.cleanable.dirty.ratio", "0.1"),
+        ("min.compaction.lag.ms", "7"),
+        ("preallocate", "true"),
+    ] {
+        let (_, kept) = check_topic_entry(name, value).expect(name);
+        assert_eq!(kept, value, "{name}");
+    }
+    assert!(check_topic_entry("min.cleanable.dirty.ratio", "1.5").is_err());
+}
+
+#[test]
+fn a_record_may_not_wait_longer_for_compaction_than_it_must() {
+    let check = |entries: &[(&str, &str)]| {
+        let owned: Vec<_> = entries
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        check_topic(owned.iter().map(|(name, value)| (name, value)))
+    };
+    assert!(check(&[("min.compaction.lag.ms", "7"), ("max.compaction.lag.ms", "7")]).is_ok());
+    assert!(check(&[("min.compaction.lag.ms", "7")]).is_ok());
+    let error = check(&[("min.compaction.lag.ms", "8"), ("max.compaction.lag.ms", "7")]).expect_err("crossed");
+    assert!(
+        error
+            .to_string()
+            .ends_with("no more than max.compaction.lag.ms, which is 7"),
+        "{error}"
+    );
+}
+
+#[test]
+fn without_a_cleanup_policy_nothing_is_removed() {
+    assert!(check_topic_entry("cleanup.policy", "").is_ok());
+    let resolve = |policy: &str| {
+        let topic = [
+            ("cleanup.policy", policy),
+            ("retention.bytes", "1"),
+            ("retention.ms", "1"),
+        ];
+        let topic = topic.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let config = TopicConfig::resolve(&BTreeMap::new(), &topic);
+        (config.retention_bytes, config.retention_ms)
+    };
+    assert_eq!(resolve("delete"), (1, 1));
+    assert_eq!(resolve(""), (-1, -1));
 }
 
 #[test]

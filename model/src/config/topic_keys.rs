@@ -15,7 +15,7 @@ pub const TOPIC_KEYS: &[ConfigKey] = &[
         cluster_name: "log.cleanup.policy",
         kind: List(&["delete"], &["compact"]),
         default: "delete",
-        documentation: "What happens to old segments: delete removes them when they are past the retention limits.",
+        documentation: "What happens to old segments: delete removes them when they are past the retention limits; without any word they stay.",
         ..ConfigKey::TOPIC
     },
     ConfigKey {
@@ -31,8 +31,7 @@ pub const TOPIC_KEYS: &[ConfigKey] = &[
         cluster_name: "compression.lz4.level",
         kind: Int(1, 17),
         default: "9",
-        documentation: "How hard lz4 compresses where compression.type is lz4.",
-        default_only: true,
+        documentation: "How hard lz4 compresses where compression.type is lz4. Kept for other clusters; here lz4 has one level.",
         ..ConfigKey::TOPIC
     },
     ConfigKey {
@@ -56,8 +55,7 @@ pub const TOPIC_KEYS: &[ConfigKey] = &[
         cluster_name: "log.cleaner.delete.retention.ms",
         kind: Long(0, i64::MAX),
         default: DAY_MS,
-        documentation: "Milliseconds that compaction keeps the mark of a deleted key.",
-        default_only: true,
+        documentation: "Milliseconds that compaction keeps the mark of a deleted key. Kept for when there is compaction.",
         ..ConfigKey::TOPIC
     },
     ConfigKey {
@@ -113,8 +111,7 @@ pub const TOPIC_KEYS: &[ConfigKey] = &[
         cluster_name: "log.local.retention.bytes",
         kind: Long(-2, i64::MAX),
         default: "-2",
-        documentation: "Bytes of a tiered partition kept on the broker; -2 follows retention.bytes.",
-        default_only: true,
+        documentation: "Bytes of a tiered partition kept on the broker; -2 follows retention.bytes. Kept for other clusters; here nothing is tiered.",
         ..ConfigKey::TOPIC
     },
     ConfigKey {
@@ -122,8 +119,7 @@ pub const TOPIC_KEYS: &[ConfigKey] = &[
         cluster_name: "log.local.retention.ms",
         kind: Long(-2, i64::MAX),
         default: "-2",
-        documentation: "Milliseconds that a tiered partition is kept on the broker; -2 follows retention.ms.",
-        default_only: true,
+        documentation: "Milliseconds that a tiered partition is kept on the broker; -2 follows retention.ms. Kept for other clusters; here nothing is tiered.",
         ..ConfigKey::TOPIC
     },
     ConfigKey {
@@ -131,8 +127,7 @@ pub const TOPIC_KEYS: &[ConfigKey] = &[
         cluster_name: "log.cleaner.max.compaction.lag.ms",
         kind: Long(1, i64::MAX),
         default: NEVER,
-        documentation: "Milliseconds after which a record is compacted at the latest.",
-        default_only: true,
+        documentation: "Milliseconds after which a record is compacted at the latest. Kept for when there is compaction.",
         ..ConfigKey::TOPIC
     },
     ConfigKey {
@@ -172,8 +167,7 @@ pub const TOPIC_KEYS: &[ConfigKey] = &[
         cluster_name: "log.cleaner.min.cleanable.ratio",
         kind: Double(0.0, 1.0),
         default: "0.5",
-        documentation: "The share of a log that must be new before compaction looks at it.",
-        default_only: true,
+        documentation: "The share of a log that must be new before compaction looks at it. Kept for when there is compaction.",
         ..ConfigKey::TOPIC
     },
     ConfigKey {
@@ -181,8 +175,7 @@ pub const TOPIC_KEYS: &[ConfigKey] = &[
         cluster_name: "log.cleaner.min.compaction.lag.ms",
         kind: Long(0, i64::MAX),
         default: "0",
-        documentation: "Milliseconds that a record stays as it is before it may be compacted.",
-        default_only: true,
+        documentation: "Milliseconds that a record stays as it is before it may be compacted. Kept for when there is compaction.",
         ..ConfigKey::TOPIC
     },
     ConfigKey {
@@ -199,8 +192,7 @@ pub const TOPIC_KEYS: &[ConfigKey] = &[
         cluster_name: "log.preallocate",
         kind: Boolean,
         default: "false",
-        documentation: "Whether a new segment file takes its whole size at once.",
-        default_only: true,
+        documentation: "Whether a new segment file takes its whole size at once. Kept for other clusters; here files grow as they are written.",
         ..ConfigKey::TOPIC
     },
     ConfigKey {

@@ -13,6 +13,7 @@ mod timestamp {
     pub(super) const MAX_TIMESTAMP: i64 = -3;
     pub(super) const EARLIEST_LOCAL: i64 = -4;
     pub(super) const LATEST_TIERED: i64 = -5;
+    pub(super) const EARLIEST_PENDING_UPLOAD: i64 = -6;
 }
 
 /// What ListOffsets answers for one partition.
@@ -58,7 +59,7 @@ impl<D: Dir> Replica<D> {
                 let start_epoch = log.epoch_for_offset(start).map_or(epoch, |epoch| epoch.0);
                 return Ok(at(start, -1, Some(start_epoch)));
             }
-            timestamp::LATEST_TIERED => return Ok(FoundOffset::NONE),
+            timestamp::LATEST_TIERED | timestamp::EARLIEST_PENDING_UPLOAD => return Ok(FoundOffset::NONE),
             timestamp::MAX_TIMESTAMP => committed(log.max_timestamp_offset()?.map(|t| (t.timestamp, t.offset)))?,
             wanted if wanted >= 0 => committed(log.offset_for_timestamp(wanted)?.map(|t| (t.timestamp, t.offset)))?,
             unknown => return Err(ReplicaError::UnknownTimestamp(unknown)),

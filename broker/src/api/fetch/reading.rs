@@ -22,9 +22,6 @@ const READ_COMMITTED: i8 = 1;
 /// The last version whose clients do not know KAFKA_STORAGE_ERROR: they are told to look elsewhere, as Kafka does.
 const STORAGE_ERROR_UNKNOWN: i16 = 5;
 
-/// The first version whose clients can read zstd. Kafka looks at the topic's setting only, never into the batches.
-const KNOWS_ZSTD: i16 = 10;
-
 /// Whoever waits beyond it is woken by no append.
 const NO_APPEND: i64 = i64::MAX - 1;
 
@@ -126,13 +123,15 @@ pub(super) fn read<'a>(
         let fetched = read_one(broker, listener, table, ask, wanted, disk, &mut found).unwrap_or_else(|refusal| {
             count_refused(broker, table, wanted.topic.topic());
             broker.metrics.count_error(ApiKey::Fetch, refusal.code);
-            found.urgent = true;
             let code = match refusal.code {
                 ErrorCode::KafkaStorageError if ask.version <= STORAGE_ERROR_UNKNOWN => ErrorCode::NotLeaderOrFollower,
                 code => code,
             };
             // Kafka's answer where there is nothing to read from, whatever the isolation level.
             let unknown = matches!(code, ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId);
+            // A consumer that keeps asking for what is gone waits for the rest of what it asks for: else it would spin. A
+            // follower may only be ahead of us by a topic, and comes back for it.
+            found.urgent |= !unknown || ask.follower.is_some();
             // A follower whose log ends before ours begins starts anew there.
             let begins_at = ask
                 .follower
@@ -164,10 +163,6 @@ fn read_one<'a>(
     found: &mut Found<'_>,
 ) -> Result<FetchedPartition<'a, Records>, Refusal> {
     let partition = find(broker, table, wanted.topic.topic(), wanted.index)?;
-    if ask.version < KNOWS_ZSTD && partition.stores_zstd() {
-        let message = format!("the topic is stored as zstd, which needs fetch version {KNOWS_ZSTD} or later");
-        return Err(Refusal::new(ErrorCode::UnsupportedCompressionType, message));
-    }
     if let Some(preferred) = rack::preferred(broker, listener, partition, ask, wanted) {
         found.urgent = true;
         return Ok(FetchedPartition {

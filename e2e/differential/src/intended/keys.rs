@@ -376,7 +376,7 @@ pub(crate) fn listed() -> impl Iterator<Item = &'static str> {
 
 /// Its part of `docs/differences.md`.
 pub(crate) fn document(text: &mut String) {
-    text.push_str("\n## Configs of one side\nEvery key that is listed is obeyed, so what would change nothing here is not listed.\n");
+    text.push_str("\n## Configs of one side\nEvery key that is listed is obeyed, so what would change nothing here is not listed. Kept without effect are only those of a topic that say how to compact and what of tiered segments stays, `preallocate` and `compression.lz4.level`: tools that bring a topic's whole configuration send them all.\n");
     for (side, lists) in [("Only Kafka", KAFKAS), ("Only Barnabas", OURS)] {
         for keys in lists {
             text.extend(["\n", side, ", ", keys.reason, ":\n"]);

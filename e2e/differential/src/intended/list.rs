@@ -92,8 +92,13 @@ pub(crate) const INTENDED: &[Intended] = &[
     },
     Intended {
         title: "Transactions are refused by name",
-        reason: "There is no transaction coordinator yet: INVALID_TXN_STATE, before anything else of the batch is looked at.",
-        places: &[("Produce", "transactional *", "*.error_code")],
+        reason: "There is no transaction coordinator yet: a batch is INVALID_TXN_STATE before anything else of it is looked at, and a transactional id \
+                 INVALID_REQUEST.",
+        places: &[
+            ("Produce", "transactional *", "*.error_code"),
+            ("FindCoordinator", "a transactional id", "*"),
+            ("InitProducerId", "a transactional id", "error_code"),
+        ],
     },
     Intended {
         title: "Fetch returns whole batches",
@@ -242,12 +247,43 @@ pub(crate) const INTENDED: &[Intended] = &[
 ];
 
 /// What is refused by name until it is served: no answer has to need these.
-pub(crate) const LATER: &[Intended] = &[Intended {
-    title: "Compaction is refused by name",
-    reason: "`cleanup.policy=compact` comes later: INVALID_CONFIG, rather than a topic that is not compacted.",
-    places: &[
-        ("CreateTopics", "a compacted topic", "*"),
-        ("DeleteRecords", "of a compacted topic", "*.error_code"),
-        ("IncrementalAlterConfigs", "append to a list", "*.error_code"),
-    ],
-}];
+pub(crate) const LATER: &[Intended] = &[
+    Intended {
+        title: "Compaction is refused by name",
+        reason: "`cleanup.policy=compact` comes later: INVALID_CONFIG, rather than a topic that is not compacted.",
+        places: &[
+            ("CreateTopics", "a compacted topic", "*"),
+            ("DeleteRecords", "of a compacted topic", "*.error_code"),
+            ("IncrementalAlterConfigs", "append to a list", "*.error_code"),
+        ],
+    },
+    Intended {
+        title: "A topic has at most 10,000 partitions",
+        reason: "Kafka counts 10,000 for a request: POLICY_VIOLATION. Here each topic is INVALID_PARTITIONS beyond it.",
+        places: &[("CreateTopics", "more partitions than at once", "*.error_code")],
+    },
+    Intended {
+        title: "Who gives no time is served all the same",
+        reason: "Kafka answers REQUEST_TIMED_OUT to a timeout of 0, and makes the topic.",
+        places: &[("CreateTopics", "without time", "*")],
+    },
+    Intended {
+        title: "Log levels and client metrics are not set through Kafka",
+        reason: "The level is an option of the program (`--log`); what clients could measure of themselves nobody asks for (KIP-714): \
+             INVALID_REQUEST.",
+        places: &[
+            ("DescribeConfigs", "a broker's logger", "*"),
+            ("DescribeConfigs", "client metrics", "*"),
+        ],
+    },
+    Intended {
+        title: "Topics may be asked for by name and by id at once",
+        reason: "Kafka forgets those that are asked for by name, if one is by id.",
+        places: &[("Metadata", "one by name and one by id", "topics[metadata-a]*")],
+    },
+    Intended {
+        title: "Zstandard has many words for the same records",
+        reason: "What the broker compresses anew differs in its bytes, and is read as the same.",
+        places: &[("Fetch", "a topic of zstd", "*.records[*]*")],
+    },
+];

@@ -277,6 +277,7 @@ impl Asked {
         let entries = self.entries(has, whole, config::topic_key, |change, value| {
             Ok(config::check_topic_entry(&change.name, value)?)
         })?;
+        config::check_topic_as_a_whole(&after(has, &entries))?;
         let Some(topic) = topic else {
             return Err(TopicError::new(
                 ErrorCode::UnknownTopicOrPartition,
@@ -320,14 +321,7 @@ impl Asked {
             };
             Ok((key.name.to_owned(), key.check(value)?))
         })?;
-        let mut after = has.clone();
-        for (key, value) in &entries {
-            match value {
-                Some(value) => after.insert(key.clone(), value.clone()),
-                None => after.remove(key),
-            };
-        }
-        config::check_group(image.cluster_config(), &after)?;
+        config::check_group(image.cluster_config(), &after(has, &entries))?;
         Ok(Alteration {
             scope: ConfigScope::Group(group),
             entries,
@@ -424,6 +418,18 @@ fn list(
     };
     let value = has.get(&change.name).map_or(key.default, String::as_str);
     Ok(elements(value))
+}
+
+/// What a resource has when the entries are set, or removed where they have no value.
+fn after(has: &BTreeMap<String, String>, entries: &BTreeMap<String, Option<String>>) -> BTreeMap<String, String> {
+    let mut after = has.clone();
+    for (key, value) in entries {
+        match value {
+            Some(value) => after.insert(key.clone(), value.clone()),
+            None => after.remove(key),
+        };
+    }
+    after
 }
 
 fn elements(value: &str) -> Vec<String> {
