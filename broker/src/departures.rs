@@ -2,7 +2,8 @@
 //!
 //! A client whose leader dies asks for metadata within a millisecond, sooner than the controller can have proof of the death.
 //! It would be sent to the dead leader again, and some look no further for a second (librdkafka scans its topics so often).
-//! So an answer that names a leader whose connection to us broke is held for the moment that a verdict takes.
+//! So an answer that names a leader whose connection to us broke is held for the moment that a verdict takes. Who fetches
+//! nothing from that leader hears of it from the controller, whose connection broke, too.
 //!
 //! A dying process closes its connections one after the other: the client's may be closed tens of milliseconds before ours,
 //! and the client has its answer before we can doubt anything. But it asks again at once, for each request that it lost. So
@@ -43,7 +44,7 @@ pub struct Departures {
 
 #[derive(Debug, Default)]
 struct Known {
-    /// Brokers whose connection broke and was not made again: which life of theirs, and when.
+    /// Brokers whose connection to us, or to the controller, broke and was not made again: which life of theirs, and when.
     lost: BTreeMap<BrokerId, (BrokerEpoch, Duration)>,
     /// Brokers that must not lead any more, and since when.
     left: BTreeMap<BrokerId, Duration>,
@@ -79,6 +80,11 @@ impl Departures {
         if lost.get(&broker).is_none_or(|(known, _)| *known != epoch) {
             lost.insert(broker, (epoch, now));
         }
+    }
+
+    /// The controller is about to find out whether this life of a broker is over.
+    pub fn suspected(&self, broker: BrokerId, epoch: BrokerEpoch, now: Duration) {
+        self.known.lock().lost.insert(broker, (epoch, now));
     }
 
     /// The broker answers.
@@ -182,6 +188,16 @@ mod tests {
         // Attempts to connect fail all the time; the verdict is not waited for again.
         departures.lost(OTHER, OTHERS_EPOCH, SOON * 3);
         assert_eq!(doubt(SOON + VERDICT), None);
+    }
+
+    #[test]
+    fn a_suspicion_counts_each_time() {
+        let departures = Departures::default();
+        for now in [SOON, SOON + VERDICT] {
+            departures.suspected(OTHER, OTHERS_EPOCH, now);
+            let doubted = departures.doubt(|| vec![OTHER], now).expect("doubted");
+            assert_eq!(doubted.patience, VERDICT);
+        }
     }
 
     #[test]

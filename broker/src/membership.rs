@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use control::{
     ControlError, Heartbeat, HeartbeatAnswer, Jitter, MetadataEvent, Position, Purged, Reason, Registration,
-    ReplicaReports, StreamGuard, Watch,
+    ReplicaReports, StreamGuard, Suspicion, Watch,
 };
 use model::{
     BrokerEpoch, BrokerId, BrokerRegistration, ClusterId, DirectoryId, FeatureRange, Frame, ImageDocument,
@@ -17,6 +17,7 @@ use model::{
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use crate::clock::monotonic;
 use crate::context::BrokerContext;
 use crate::controller_link::MetadataSource;
 use crate::data_dir::DataDir;
@@ -312,6 +313,10 @@ impl Follower<'_> {
             let step = match source.next().await {
                 Ok(Some(MetadataEvent::Frames(frames))) => self.frames(frames).await,
                 Ok(Some(MetadataEvent::Snapshot(image))) => self.snapshot(image).await,
+                Ok(Some(MetadataEvent::Suspicion(Suspicion { broker, epoch }))) => {
+                    self.broker.departures.suspected(broker, epoch, monotonic());
+                    continue;
+                }
                 Ok(None) => return "the controller closed it".to_owned(),
                 Err(error) => {
                     if !error.is_retriable() {

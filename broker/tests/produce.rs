@@ -125,7 +125,7 @@ fn a_request_may_have_a_batch_for_each_of_many_partitions() {
     let (_temp, broker, mut client) = started();
     client.create("wide", 40, &[]);
     let mut request = produce("wide", 0, -1, Vec::new());
-    let batch = BatchBuilder::new().record(1, None, Some(&[0; 1_000_000])).build();
+    let batch = BatchBuilder::new().record(1, None, Some(&vec![0; 1_000_000])).build();
     let part = |index| PartitionProduceData {
         index,
         records: Some(batch.clone().into()),

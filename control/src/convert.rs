@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::cluster::{ClusterRef, ClusterRefError};
 use crate::messages::{
     AdminRequest, AlterPartition, Heartbeat, HeartbeatAnswer, Opening, Position, ProducerIdBlock, Purged, Registered,
-    Registration, ReplicaReports, Session, Watch,
+    Registration, ReplicaReports, Session, Suspicion, Watch,
 };
 use crate::proto;
 use crate::refusal::{Reason, Refusal};
@@ -309,6 +309,29 @@ pub(crate) fn watch_to_proto(cluster: &ClusterRef, watch: &Watch) -> proto::Watc
         broker_id: watch.broker_id.0,
         incarnation: watch.incarnation.0.as_bytes().to_vec(),
         position: watch.position.map(Into::into),
+        takes_suspicions: true,
+    }
+}
+
+impl From<Suspicion> for proto::WatchMetadataResponse {
+    fn from(suspicion: Suspicion) -> Self {
+        Self {
+            part: Some(proto::watch_metadata_response::Part::Suspicion(proto::Suspicion {
+                broker_id: suspicion.broker.0,
+                broker_epoch: suspicion.epoch.0,
+            })),
+        }
+    }
+}
+
+impl TryFrom<proto::Suspicion> for Suspicion {
+    type Error = ContractError;
+
+    fn try_from(suspicion: proto::Suspicion) -> Result<Self, ContractError> {
+        Ok(Self {
+            broker: broker_id(suspicion.broker_id)?,
+            epoch: BrokerEpoch(suspicion.broker_epoch),
+        })
     }
 }
 

@@ -21,7 +21,7 @@ pub use error::ControlError;
 pub use guard::{GuardError, StreamGuard};
 pub use messages::{
     AdminRequest, AlterPartition, Heartbeat, HeartbeatAnswer, MetadataEvent, Opening, Position, ProducerIdBlock,
-    Purged, Registered, Registration, ReplicaReports, Session, Watch,
+    Purged, Registered, Registration, ReplicaReports, Session, Suspicion, Watch,
 };
 pub use refusal::{Reason, Refusal};
 pub use stream::MetadataStream;

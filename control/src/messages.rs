@@ -140,6 +140,18 @@ pub enum MetadataEvent {
     Snapshot(MetadataImage),
     /// Records in offset order without a gap, never empty.
     Frames(Vec<Frame>),
+    /// A broker may have died.
+    Suspicion(Suspicion),
+}
+
+/// The controller is about to find out whether a broker is dead: its stream broke. Decides nothing; the fence, if it comes,
+/// comes as a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Suspicion {
+    /// The broker.
+    pub broker: BrokerId,
+    /// Which life of it.
+    pub epoch: BrokerEpoch,
 }
 
 /// A client's admin request on its way to the controller.

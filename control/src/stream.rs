@@ -84,6 +84,8 @@ impl MetadataStream {
                         return Ok(Some(MetadataEvent::Snapshot(image)));
                     }
                 }
+                // Between any two messages, as it has no place in the history.
+                Some(Part::Suspicion(suspicion)) => return Ok(Some(MetadataEvent::Suspicion(suspicion.try_into()?))),
                 Some(Part::Opening(_)) => {
                     return Err(ContractError::Order("a second opening".to_owned()).into());
                 }

@@ -258,7 +258,7 @@ impl World {
                     self.nodes[at].stopped = true;
                     continue;
                 }
-                Effect::Probe { .. } | Effect::WakeAt(_) => continue,
+                Effect::Probe { .. } | Effect::Suspect { .. } | Effect::WakeAt(_) => continue,
             };
             self.travelling.push(Travelling { node: number, what });
         }

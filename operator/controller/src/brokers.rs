@@ -146,6 +146,7 @@ impl Brokers {
         id: BrokerId,
         incarnation: IncarnationId,
         log: &mut Appender,
+        effects: &mut Vec<Effect>,
     ) -> Result<(), Refusal> {
         let leaving = log
             .committed()
@@ -160,6 +161,10 @@ impl Brokers {
             }
             Some(broker) if broker.incarnation == incarnation && !broker.fenced => {
                 self.liveness.stream_broke(now, id);
+                effects.push(Effect::Suspect {
+                    broker: id,
+                    epoch: broker.epoch,
+                });
                 Ok(())
             }
             _ => Ok(()),

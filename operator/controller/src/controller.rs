@@ -149,7 +149,7 @@ impl Controller {
             }
             // Nobody waits for these; a decision that cannot be applied was not proposed.
             Input::SessionEnded { broker, incarnation } => {
-                let _ = self.brokers.session_ended(now, broker, incarnation, log);
+                let _ = self.brokers.session_ended(now, broker, incarnation, log, effects);
             }
             Input::BrokerGone {
                 broker,

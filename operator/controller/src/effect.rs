@@ -65,6 +65,13 @@ pub enum Effect {
         /// The broker.
         broker: BrokerId,
     },
+    /// Tell brokers: this one's stream broke, and it is looked at. Nothing is decided.
+    Suspect {
+        /// The broker.
+        broker: BrokerId,
+        /// Which life of it.
+        epoch: BrokerEpoch,
+    },
     /// Send `Tick` at this time (since the start of the same clock as `now`), if nothing comes before.
     WakeAt(Duration),
     /// Stop at once: answer everything that waits as "not the controller", give up the Lease. This controller does

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use control::{
     AdminRequest, AlterPartition, Heartbeat, HeartbeatAnswer, MetadataEvent, Opening, ProducerIdBlock, Purged, Reason,
-    Refusal, Registered, Registration, ReplicaReports, Session, Watch,
+    Refusal, Registered, Registration, ReplicaReports, Session, Suspicion, Watch,
 };
 use controller::{DesiredTopic, Input, Proof, Reply, RequestId, SessionId, TopicState};
 use model::{BrokerId, Frame, IncarnationId, IsrOutcome, MetadataImage, TopicId};
@@ -34,9 +34,16 @@ pub struct ControllerHandle {
 pub struct MetadataWatch {
     pub(crate) opening: Opening,
     pub(crate) start: Option<Start>,
-    pub(crate) frames: mpsc::Receiver<Arc<[Frame]>>,
+    pub(crate) news: mpsc::Receiver<News>,
     pub(crate) watcher: (BrokerId, IncarnationId),
     pub(crate) inbox: mpsc::Sender<Message>,
+}
+
+/// What every watcher is told.
+#[derive(Debug, Clone)]
+pub(crate) enum News {
+    Frames(Arc<[Frame]>),
+    Suspicion(Suspicion),
 }
 
 impl ControllerHandle {
@@ -363,10 +370,10 @@ impl MetadataWatch {
             Some(Start::Frames(frames)) if !frames.is_empty() => return Some(MetadataEvent::Frames(frames)),
             Some(Start::Frames(_)) | None => {}
         }
-        self.frames
-            .recv()
-            .await
-            .map(|frames| MetadataEvent::Frames(frames.to_vec()))
+        self.news.recv().await.map(|news| match news {
+            News::Frames(frames) => MetadataEvent::Frames(frames.to_vec()),
+            News::Suspicion(suspicion) => MetadataEvent::Suspicion(suspicion),
+        })
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use control::{Opening, Reason, Refusal, Registration, Watch};
+use control::{Opening, Reason, Refusal, Registration, Suspicion, Watch};
 use controller::{
     AppendId, Controller, Effect, Input, LogDocument, ProbeAnswer, ReadId, Reply, RequestId, Settings, SnapshotName,
     StepDown, StoreVersion,
@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::gateway::TopicGateway;
-use crate::handle::{ControllerHandle, MetadataWatch};
+use crate::handle::{ControllerHandle, MetadataWatch, News};
 use crate::history::History;
 use crate::metrics::{HostMetrics, count};
 use crate::refusal;
@@ -162,7 +162,7 @@ struct Host<S> {
     parked: VecDeque<Message>,
     next_request: RequestId,
     waiting: HashMap<RequestId, oneshot::Sender<Result<Reply, Refusal>>>,
-    watchers: Vec<mpsc::Sender<Arc<[Frame]>>>,
+    watchers: Vec<mpsc::Sender<News>>,
     image: watch::Sender<Arc<MetadataImage>>,
     state: watch::Sender<HostState>,
     addresses: Addresses,
@@ -296,14 +296,14 @@ impl<S: MetadataStore> Host<S> {
             cluster_id,
             metadata_offset: image.offset(),
         };
-        let (sender, frames) = mpsc::channel(WATCHER_BACKLOG);
+        let (sender, news) = mpsc::channel(WATCHER_BACKLOG);
         self.watchers.push(sender);
         self.count_watchers();
         let watcher = (watch.broker_id, watch.incarnation);
         Ok(MetadataWatch {
             opening,
             start: Some(start),
-            frames,
+            news,
             watcher,
             inbox,
         })
@@ -336,6 +336,7 @@ impl<S: MetadataStore> Host<S> {
                 }
             }
             Effect::Probe { broker } => self.probe(broker),
+            Effect::Suspect { broker, epoch } => self.suspect(Suspicion { broker, epoch }),
             Effect::WakeAt(at) => {
                 // The earliest wins: to be woken once too often costs nothing.
                 let at = self.started + at;
@@ -370,19 +371,25 @@ impl<S: MetadataStore> Host<S> {
         if let Some(history) = &mut self.history {
             history.publish(frames, image);
         }
-        let frames: Arc<[Frame]> = frames.into();
+        let news = News::Frames(frames.into());
         let metrics = &self.metrics;
-        self.watchers
-            .retain(|watcher| match watcher.try_send(Arc::clone(&frames)) {
-                Ok(()) => true,
-                Err(mpsc::error::TrySendError::Closed(_)) => false,
-                // It keeps what it has; nobody waits for the slowest.
-                Err(mpsc::error::TrySendError::Full(_)) => {
-                    count(&metrics.dropped_watchers);
-                    false
-                }
-            });
+        self.watchers.retain(|watcher| match watcher.try_send(news.clone()) {
+            Ok(()) => true,
+            Err(mpsc::error::TrySendError::Closed(_)) => false,
+            // It keeps what it has; nobody waits for the slowest.
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                count(&metrics.dropped_watchers);
+                false
+            }
+        });
         self.count_watchers();
+    }
+
+    /// Not of the metadata: who has no room for it goes without.
+    fn suspect(&self, suspicion: Suspicion) {
+        for watcher in &self.watchers {
+            let _ = watcher.try_send(News::Suspicion(suspicion));
+        }
     }
 
     fn read(&self, id: ReadId, with_snapshot: bool) {

@@ -211,10 +211,11 @@ impl<A: Authenticator, R: Resolver> Controller for Service<A, R> {
         request: Request<proto::WatchMetadataRequest>,
     ) -> Result<Response<Self::WatchMetadataStream>, Status> {
         let (controller, message) = admit!(self, request);
+        let takes_suspicions = message.takes_suspicions;
         let watch = Watch::try_from(message).map_err(Refusal::from)?;
         let watch = controller.watch(watch).await?;
         let (sender, receiver) = mpsc::channel(STREAM_BACKLOG);
-        tokio::spawn(stream(watch, sender));
+        tokio::spawn(stream(watch, takes_suspicions, sender));
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver).map(Ok))))
     }
 
@@ -281,7 +282,7 @@ impl<A: Authenticator, R: Resolver> Controller for Service<A, R> {
 }
 
 /// Sends what a watch brings until either side ends. Dropping the watch tells the controller.
-async fn stream(mut watch: MetadataWatch, sender: mpsc::Sender<proto::WatchMetadataResponse>) {
+async fn stream(mut watch: MetadataWatch, takes_suspicions: bool, sender: mpsc::Sender<proto::WatchMetadataResponse>) {
     let opening = proto::WatchMetadataResponse {
         part: Some(Part::Opening(watch.opening().into())),
     };
@@ -297,6 +298,9 @@ async fn stream(mut watch: MetadataWatch, sender: mpsc::Sender<proto::WatchMetad
             Some(MetadataEvent::Snapshot(image)) => send_all(&sender, control::snapshot_to_proto(&image)).await,
             Some(MetadataEvent::Frames(frames)) => {
                 send_all(&sender, control::frames_to_proto(frames.iter().map(Frame::to_line))).await
+            }
+            Some(MetadataEvent::Suspicion(suspicion)) => {
+                send_all(&sender, takes_suspicions.then(|| suspicion.into())).await
             }
             None => return,
         };

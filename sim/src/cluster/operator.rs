@@ -441,6 +441,8 @@ impl Operator {
                         .send(host, Request::Probe, Purpose::Probe(broker), now + PROBE_TIMEOUT, out);
                 }
             }
+            // Only clients feel it, of which there are none here.
+            Effect::Suspect { .. } => {}
             Effect::WakeAt(at) => hosted.wake_at = Some(hosted.wake_at.map_or(at, |sooner| sooner.min(at))),
             Effect::StepDown(reason) => {
                 // The Lease is kept: the next controller of this replica reads the log anew.

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use control::{
-    AlterPartition, ClusterRef, ControlClient, ControlError, ControlSettings, MetadataStream, Reason, Refusal,
-    Registered, Registration, SERVER_NAME, StreamGuard,
+    AlterPartition, ClusterRef, ControlClient, ControlError, ControlSettings, MetadataEvent, MetadataStream, Reason,
+    Refusal, Registered, Registration, SERVER_NAME, StreamGuard,
 };
 use controller::Format;
 use controller_host::{
@@ -164,6 +164,33 @@ async fn a_broker_joins_follows_creates_a_topic_and_finds_all_of_it_after_a_rest
     .await;
     assert_eq!(image, **handle.image().borrow());
     assert_eq!(image.topic_by_name("mail").unwrap().partitions.len(), 3);
+}
+
+#[tokio::test]
+async fn others_hear_at_once_that_a_broker_may_be_dead() {
+    let directory = tempfile::tempdir().unwrap();
+    let handle = controller(&directory.path().join("metadata"));
+    let server = serve(Loopback, Single(handle.clone()), None);
+    let client = client(server.address);
+    let (survivor, _) = join(&client, 1).await;
+    let (victim, registered) = join(&client, 2).await;
+    let mut guards = ["one", "two"].map(|name| StreamGuard::open(&directory.path().join(name)).unwrap());
+    let [first, second] = &mut guards;
+    let mut stream = client.watch(&watch(&survivor, None), first, PATIENCE).await.unwrap();
+    let mut image = MetadataImage::empty();
+    follow(&mut stream, &mut image, |image| image.is_eligible(BrokerId(2))).await;
+    drop(client.watch(&watch(&victim, None), second, PATIENCE).await.unwrap());
+    let suspicion = loop {
+        match stream.next().await.unwrap().expect("the stream goes on") {
+            MetadataEvent::Suspicion(suspicion) => break suspicion,
+            other => apply(&mut image, other),
+        }
+    };
+    assert_eq!(
+        (suspicion.broker, suspicion.epoch),
+        (BrokerId(2), registered.broker_epoch)
+    );
+    assert!(image.is_eligible(BrokerId(2)), "nothing is decided yet");
 }
 
 #[tokio::test]

@@ -138,5 +138,6 @@ pub(crate) fn apply(image: &mut MetadataImage, event: MetadataEvent) {
                 image.apply_frame(frame).unwrap();
             }
         }
+        MetadataEvent::Suspicion(_) => {}
     }
 }
