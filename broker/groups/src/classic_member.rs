@@ -95,14 +95,7 @@ impl GroupCoordinator {
                     {
                         // The last of the other kind is gone by this: what it was is for the classic group to say.
                         self.agenda.cancel_member(id, &former);
-                        let rejoin = Rejoin {
-                            ticket,
-                            version: context.version,
-                            client_id: context.client_id.into(),
-                            client_host: context.client_host.into(),
-                            fresh: context.fresh,
-                            request,
-                        };
+                        let rejoin = Rejoin::new(context, ticket, request);
                         self.agenda.write(records, Pending::Rejoin(Box::new(rejoin)));
                         return Ok(());
                     }

@@ -354,3 +354,72 @@ fn a_group_that_is_no_consumers_stays_classic() {
     let mut consumer = Consumer::new("c", &["mail"]);
     assert_eq!(consumer.beat(&mut world), ErrorCode::GroupIdNotFound);
 }
+
+/// A consumer group that its last member has left, with a committed offset.
+fn empty_consumer_group(world: &mut World) {
+    let mut consumer = Consumer::new("c", &["mail"]);
+    assert_eq!(consumer.beat(world), ErrorCode::None);
+    let speaker = Speaker {
+        member_id: "c".to_owned(),
+        instance_id: None,
+        generation: consumer.epoch,
+    };
+    assert_eq!(world.commit(9, &speaker, 4), ErrorCode::None);
+    assert_eq!(consumer.leave(world), ErrorCode::None);
+    assert_eq!(world.group_type(), "consumer");
+}
+
+#[test]
+fn an_empty_consumer_group_is_replaced_and_its_offsets_stay() {
+    let mut world = world();
+    empty_consumer_group(&mut world);
+    let classic = classic_group(&mut world);
+    assert_eq!(world.group_type(), "classic");
+    assert_eq!(world.state(), "Stable");
+    world.restart();
+    assert_eq!(world.group_type(), "classic");
+    assert_eq!(world.state(), "Stable");
+    assert_eq!(world.fetch(0).committed_offset, 4);
+    assert_eq!(world.commit(9, &classic.speaker, 5), ErrorCode::None);
+    assert!(world.coordinator.durable().consumer_group(GROUP).is_none());
+}
+
+#[test]
+fn members_that_are_no_consumers_may_join_where_consumers_were() {
+    let mut world = world();
+    empty_consumer_group(&mut world);
+    let connector = JoinGroupRequest {
+        protocol_type: "connect".to_owned(),
+        ..join_request(&Speaker::default(), &["default"])
+    };
+    let ticket = world.ask(3, Request::Join(connector));
+    assert_eq!(world.joined(ticket).error_code, 0);
+    assert_eq!(world.group_type(), "classic");
+}
+
+#[test]
+fn an_empty_consumer_group_stays_where_nobody_can_join() {
+    let mut world = world();
+    empty_consumer_group(&mut world);
+    let stranger = Speaker {
+        member_id: "nobody".to_owned(),
+        ..Speaker::default()
+    };
+    let ticket = world.join(9, &stranger);
+    assert_eq!(world.joined(ticket).error_code, ErrorCode::UnknownMemberId.code());
+    let ticket = world.ask(9, Request::Join(join_request(&Speaker::default(), &[])));
+    let refused = ErrorCode::InconsistentGroupProtocol.code();
+    assert_eq!(world.joined(ticket).error_code, refused);
+    assert_eq!(world.group_type(), "consumer");
+}
+
+#[test]
+fn a_member_learns_that_its_group_could_not_become_classic() {
+    let mut world = world();
+    empty_consumer_group(&mut world);
+    world.refuses = Some(ErrorCode::NotEnoughReplicas);
+    let ticket = Classic::default().ask_to_join(&mut world);
+    let refused = ErrorCode::CoordinatorNotAvailable.code();
+    assert_eq!(world.joined(ticket).error_code, refused);
+    assert_eq!(world.group_type(), "consumer");
+}
