@@ -234,9 +234,30 @@ fn classic_members_join_and_leave_a_consumer_group() {
     let errors: Vec<i16> = left.members.iter().map(|member| member.error_code).collect();
     assert_eq!(errors, [0, ErrorCode::UnknownMemberId.code()]);
     settle(&mut world, &mut [], &mut [&mut consumer]);
-    // Only members of the classic kind can leave that way.
-    let left = world.leave(&[("c", None)]);
-    assert_eq!(left.members[0].error_code, ErrorCode::UnknownMemberId.code());
+}
+
+#[test]
+fn an_operator_removes_members_of_a_consumer_group_by_their_ids_and_by_their_names() {
+    let mut world = world();
+    let mut dynamic = Consumer::new("d", &["mail"]);
+    let mut named = Consumer::with_instance("s", "name", &["mail"]);
+    world.settle(&mut [&mut dynamic, &mut named]);
+    // Only members of the classic kind are heard by a Heartbeat.
+    let speaker = Speaker {
+        member_id: "d".to_owned(),
+        instance_id: None,
+        generation: dynamic.epoch,
+    };
+    assert_eq!(world.heartbeat(&speaker), ErrorCode::UnknownMemberId);
+
+    let left = world.leave(&[("d", Some("name")), ("", Some("name")), ("", None), ("d", None)]);
+    let errors: Vec<i16> = left.members.iter().map(|member| member.error_code).collect();
+    let (fenced, unknown) = (ErrorCode::FencedInstanceId.code(), ErrorCode::UnknownMemberId.code());
+    assert_eq!(errors, [fenced, 0, unknown, 0]);
+    assert_eq!(dynamic.beat(&mut world), ErrorCode::UnknownMemberId);
+    assert_eq!(named.beat(&mut world), ErrorCode::UnknownMemberId);
+    let described = world.coordinator.describe_consumer_group(GROUP);
+    assert_eq!((described.group_state.as_str(), described.members.len()), ("Empty", 0));
 }
 
 #[test]
