@@ -35,10 +35,7 @@ impl GroupCoordinator {
             return Ok(draft);
         };
         if self.durable.group(id.as_str()).is_some() {
-            draft.records.push(GroupRecord::Group {
-                group: id.clone(),
-                metadata: None,
-            });
+            draft.records.push(GroupRecord::tombstone_of(id));
         }
         if classic.phase == Phase::Empty {
             return Ok(draft);
