@@ -8,6 +8,7 @@ use protocol::messages::consumer_group_heartbeat::{
 };
 
 use crate::agenda::Pending;
+use crate::assignment_epochs::AssignmentEpochs;
 use crate::assignor::Assignor;
 use crate::consumer_group::{ConsumerGroup, ConsumerMember};
 use crate::draft::Draft;
@@ -262,6 +263,8 @@ impl GroupCoordinator {
             let away = CurrentAssignment {
                 epoch: Epoch::LEAVE_FOR_NOW,
                 revoking: Partitions::default(),
+                // Nobody else has them until it is back: whatever its next life commits is its own.
+                since: AssignmentEpochs::of(&current.assigned, Epoch::JOIN),
                 ..current
             };
             draft.push(ConsumerRecord::Current(member.clone(), Some(away)));

@@ -10,6 +10,7 @@ use protocol::ErrorCode;
 use protocol::messages::join_group::JoinGroupRequest;
 
 use crate::agenda::{Pending, Rejoin};
+use crate::assignment_epochs::AssignmentEpochs;
 use crate::consumer_group::ConsumerGroup;
 use crate::consumer_heartbeat::Refusal;
 use crate::draft::Draft;
@@ -71,6 +72,7 @@ impl GroupCoordinator {
                 epoch,
                 previous_epoch: epoch,
                 state: MemberState::Stable,
+                since: AssignmentEpochs::of(&assigned, epoch),
                 assigned,
                 revoking: Partitions::default(),
             };

@@ -331,7 +331,7 @@ fn commits_and_fetches_go_by_the_members_epoch() {
     };
     assert_eq!(world.commit(9, &speaker(a.epoch), 7), ErrorCode::None);
     assert_eq!(world.fetch(0).committed_offset, 7);
-    assert_eq!(world.commit(9, &speaker(a.epoch - 1), 8), ErrorCode::StaleMemberEpoch);
+    assert_eq!(world.commit(9, &speaker(a.epoch + 1), 8), ErrorCode::StaleMemberEpoch);
     assert_eq!(world.commit(8, &speaker(a.epoch), 8), ErrorCode::UnsupportedVersion);
     assert_eq!(world.commit(9, &nobody(), 8), ErrorCode::UnknownMemberId);
     let fetch = |world: &World, member: &str, epoch| {

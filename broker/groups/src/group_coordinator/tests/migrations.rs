@@ -261,6 +261,30 @@ fn an_operator_removes_members_of_a_consumer_group_by_their_ids_and_by_their_nam
 }
 
 #[test]
+fn a_classic_member_commits_in_an_older_generation_what_it_had_then() {
+    let mut world = world();
+    let mut classic = classic_group(&mut world);
+    let older = classic.speaker.clone();
+    let mut consumer = Consumer::new("c", &["mail"]);
+    settle_first(&mut world, &mut classic, &mut consumer);
+    assert!(classic.speaker.generation > older.generation);
+    let commit = |world: &mut World, partition, generation| {
+        let speaker = Speaker {
+            generation,
+            ..older.clone()
+        };
+        let ticket = world.ask(9, Request::Commit(commit_request(&speaker, partition, 5)));
+        world.commit_error(ticket)
+    };
+    let (kept, given) = (classic.owned[0], consumer.indexes("mail")[0]);
+    assert_eq!(commit(&mut world, kept, older.generation), ErrorCode::None);
+    let illegal = ErrorCode::IllegalGeneration;
+    assert_eq!(commit(&mut world, given, older.generation), illegal);
+    assert_eq!(commit(&mut world, kept, older.generation - 1), illegal);
+    assert_eq!(commit(&mut world, kept, classic.speaker.generation + 1), illegal);
+}
+
+#[test]
 fn a_classic_member_that_is_told_to_join_and_does_not_is_fenced() {
     let mut world = world();
     let mut classic = classic_group(&mut world);
