@@ -334,18 +334,21 @@ fn commits_and_fetches_go_by_the_members_epoch() {
     assert_eq!(world.commit(9, &speaker(a.epoch + 1), 8), ErrorCode::StaleMemberEpoch);
     assert_eq!(world.commit(8, &speaker(a.epoch), 8), ErrorCode::UnsupportedVersion);
     assert_eq!(world.commit(9, &nobody(), 8), ErrorCode::UnknownMemberId);
-    let fetch = |world: &World, member: &str, epoch| {
+    let fetch = |world: &World, member: Option<&str>, epoch| {
         let request = protocol::messages::offset_fetch::OffsetFetchRequestGroup {
             group_id: GROUP.to_owned(),
-            member_id: Some(member.to_owned()),
+            member_id: member.map(str::to_owned),
             member_epoch: epoch,
             topics: None,
         };
         ErrorCode::from_code(world.coordinator.fetch_offsets(&request).error_code).unwrap()
     };
-    assert_eq!(fetch(&world, "a", a.epoch), ErrorCode::None);
-    assert_eq!(fetch(&world, "a", a.epoch + 1), ErrorCode::StaleMemberEpoch);
-    assert_eq!(fetch(&world, "x", a.epoch), ErrorCode::UnknownMemberId);
+    assert_eq!(fetch(&world, Some("a"), a.epoch), ErrorCode::None);
+    assert_eq!(fetch(&world, Some("a"), a.epoch + 1), ErrorCode::StaleMemberEpoch);
+    assert_eq!(fetch(&world, Some("a"), a.epoch - 1), ErrorCode::StaleMemberEpoch);
+    assert_eq!(fetch(&world, Some("x"), a.epoch), ErrorCode::UnknownMemberId);
+    assert_eq!(fetch(&world, Some(""), -1), ErrorCode::UnknownMemberId);
+    assert_eq!(fetch(&world, None, -1), ErrorCode::None);
     world.restart();
     assert_eq!(world.fetch(0).committed_offset, 7);
 }
