@@ -217,6 +217,27 @@ fn requests_that_make_no_sense_are_refused_with_kafkas_errors() {
 }
 
 #[test]
+fn a_static_member_that_leaves_for_now_says_who_it_is() {
+    let mut world = world();
+    let mut a = Consumer::with_instance("a-1", "a", &["mail"]);
+    a.beat(&mut world);
+    let mut leave = |version, member: &str, instance: &str| {
+        let request = Heartbeat {
+            member_id: member.to_owned(),
+            member_epoch: -2,
+            instance_id: Some(instance.to_owned()),
+            ..a.request()
+        };
+        let ticket = world.ask(version, Request::ConsumerHeartbeat(request));
+        ErrorCode::from_code(world.consumer_answer(ticket).expect("answered").error_code).unwrap()
+    };
+    assert_eq!(leave(0, "", "a"), ErrorCode::FencedInstanceId);
+    assert_eq!(leave(0, "", "b"), ErrorCode::UnknownMemberId);
+    assert_eq!(leave(1, "", "a"), ErrorCode::InvalidRequest);
+    assert_eq!(leave(0, "a-1", "a"), ErrorCode::None);
+}
+
+#[test]
 fn a_full_group_takes_nobody_more() {
     let mut world = World::new(GroupSettings {
         consumer_max_size: 1,
