@@ -10,7 +10,7 @@ use protocol::messages::join_group::JoinGroupRequest;
 use protocol::messages::offset_commit::OffsetCommitResponse;
 use protocol::messages::offset_delete::OffsetDeleteResponse;
 
-use crate::exchange::{Effects, Now, Reply, Response, Ticket, Write, WriteId};
+use crate::exchange::{Context, Effects, Now, Reply, Response, Ticket, Write, WriteId};
 use crate::ids::{GenerationId, GroupId, MemberId};
 use crate::join::StaticRejoin;
 use crate::records::GroupRecord;
@@ -60,7 +60,8 @@ pub(crate) enum Pending {
     },
     /// A consumer group loses members without being asked.
     Fenced { group: GroupId },
-    /// A classic member takes the place of the last member that was not: it joins the classic group that is left.
+    /// A classic member takes the place of the last member that was not, or comes when nobody is left: it joins the group that
+    /// is classic by then.
     Rejoin(Box<Rejoin>),
 }
 
@@ -73,6 +74,19 @@ pub(crate) struct Rejoin {
     pub(crate) client_host: Arc<str>,
     pub(crate) fresh: uuid::Uuid,
     pub(crate) request: JoinGroupRequest,
+}
+
+impl Rejoin {
+    pub(crate) fn new(context: &Context<'_>, ticket: Ticket, request: JoinGroupRequest) -> Self {
+        Self {
+            ticket,
+            version: context.version,
+            client_id: context.client_id.into(),
+            client_host: context.client_host.into(),
+            fresh: context.fresh,
+            request,
+        }
+    }
 }
 
 /// See the module.

@@ -95,14 +95,7 @@ impl GroupCoordinator {
                     {
                         // The last of the other kind is gone by this: what it was is for the classic group to say.
                         self.agenda.cancel_member(id, &former);
-                        let rejoin = Rejoin {
-                            ticket,
-                            version: context.version,
-                            client_id: context.client_id.into(),
-                            client_host: context.client_host.into(),
-                            fresh: context.fresh,
-                            request,
-                        };
+                        let rejoin = Rejoin::new(context, ticket, request);
                         self.agenda.write(records, Pending::Rejoin(Box::new(rejoin)));
                         return Ok(());
                     }
@@ -268,7 +261,8 @@ impl GroupCoordinator {
                         .as_str(),
                     None => &identity.member_id,
                 };
-                classic_member(group, named, instance).map(|(id, ..)| id.clone())
+                // Of either kind: an operator removes members without asking what they speak.
+                member(group, named, instance).map(|(id, _)| id.clone())
             });
             if let Ok(member) = &outcome
                 && !gone.contains(member)
@@ -290,19 +284,28 @@ impl GroupCoordinator {
     }
 }
 
-/// A member that speaks the classic protocol, and is who it says it is.
+/// A member that is who it says it is.
+fn member<'a>(
+    group: &'a ConsumerGroup,
+    id: &str,
+    instance: Option<&str>,
+) -> Result<(&'a MemberId, &'a ConsumerMember), ErrorCode> {
+    if let Some(instance) = instance {
+        bearer(group, instance, id).map_err(|refusal| refusal.error)?;
+    }
+    group
+        .members()
+        .find(|(known, _)| known.as_str() == id)
+        .ok_or(ErrorCode::UnknownMemberId)
+}
+
+/// One that speaks the classic protocol.
 fn classic_member<'a>(
     group: &'a ConsumerGroup,
     id: &str,
     instance: Option<&str>,
 ) -> Result<(&'a MemberId, &'a ConsumerMember, &'a ClassicMemberMetadata), ErrorCode> {
-    if let Some(instance) = instance {
-        bearer(group, instance, id).map_err(|refusal| refusal.error)?;
-    }
-    let (id, member) = group
-        .members()
-        .find(|(known, _)| known.as_str() == id)
-        .ok_or(ErrorCode::UnknownMemberId)?;
+    let (id, member) = member(group, id, instance)?;
     let classic = member.metadata.classic.as_ref().ok_or(ErrorCode::UnknownMemberId)?;
     Ok((id, member, classic))
 }

@@ -8,6 +8,7 @@ use protocol::messages::consumer_group_heartbeat::{
 };
 
 use crate::agenda::Pending;
+use crate::assignment_epochs::AssignmentEpochs;
 use crate::assignor::Assignor;
 use crate::consumer_group::{ConsumerGroup, ConsumerMember};
 use crate::draft::Draft;
@@ -262,6 +263,8 @@ impl GroupCoordinator {
             let away = CurrentAssignment {
                 epoch: Epoch::LEAVE_FOR_NOW,
                 revoking: Partitions::default(),
+                // Nobody else has them until it is back: whatever its next life commits is its own.
+                since: AssignmentEpochs::of(&current.assigned, Epoch::JOIN),
                 ..current
             };
             draft.push(ConsumerRecord::Current(member.clone(), Some(away)));
@@ -337,7 +340,10 @@ fn check_form(context: &Context<'_>, request: &ConsumerGroupHeartbeatRequest) ->
     if is_blank(&request.rack_id) {
         return invalid("RackId can't be empty.");
     }
-    if (!joins || context.version >= OWN_MEMBER_ID_SINCE) && request.member_id.trim().is_empty() {
+    // In version 0, Kafka looks for a static member that leaves for now by its instance, and finds that its id is another.
+    let may_be_nobody =
+        context.version < OWN_MEMBER_ID_SINCE && (joins || request.member_epoch <= Epoch::LEAVE_FOR_NOW.0);
+    if !may_be_nobody && request.member_id.trim().is_empty() {
         return invalid("MemberId can't be empty.");
     }
     if request.member_epoch < Epoch::LEAVE_FOR_NOW.0 {

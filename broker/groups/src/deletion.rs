@@ -32,7 +32,9 @@ impl GroupCoordinator {
         }
         if records.is_empty() {
             self.groups.remove(&id);
-            self.agenda.reply(ticket, Response::DeleteGroup(ErrorCode::None));
+            // The deletion of its last offsets may be on its way.
+            self.agenda
+                .reply_in_order(ticket, Response::DeleteGroup(ErrorCode::None));
         } else {
             self.agenda.write(records, Pending::DeleteGroup { ticket });
         }
@@ -44,14 +46,14 @@ impl GroupCoordinator {
         for (topic, partitions) in self.durable.offsets(group.as_str()).into_iter().flatten() {
             records.extend(partitions.keys().map(|index| tombstone(group, topic, *index)));
         }
-        if let Some(consumer) = self.durable.consumer_group(group.as_str()) {
+        let has_offsets = !records.is_empty();
+        let consumer = self.durable.consumer_group(group.as_str());
+        if let Some(consumer) = consumer {
             records.extend(consumer.tombstones(group));
         }
-        if self.durable.group(group.as_str()).is_some() {
-            records.push(GroupRecord::Group {
-                group: group.clone(),
-                metadata: None,
-            });
+        // Written for a group that only committed offsets, too: by the tombstones of these alone it would be empty, but there.
+        if self.durable.group(group.as_str()).is_some() || (consumer.is_none() && has_offsets) {
+            records.push(GroupRecord::tombstone_of(group));
         }
         records
     }

@@ -45,10 +45,11 @@ impl GroupCoordinator {
         for Expired { group, records, all } in expired {
             let records = if all { self.tombstones_of(&group) } else { records };
             if !records.is_empty() {
-                self.agenda.stats.offsets_expired += records.len() as u64;
+                let is_offset = |record: &&GroupRecord| matches!(record, GroupRecord::Offset { .. });
+                self.agenda.stats.offsets_expired += records.iter().filter(is_offset).count() as u64;
                 self.agenda.write(records, Pending::Nothing);
             } else if all {
-                // Its empty generation could not be written: a successor knows nothing of it either.
+                // Its offsets were deleted, or its empty generation could not be written: a successor knows nothing of it either.
                 self.groups.remove(&group);
             }
         }

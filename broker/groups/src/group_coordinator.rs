@@ -4,7 +4,7 @@
 //! [`replay`](GroupCoordinator::replay) alone. Everything else here (phases, waiting members, timers) is lost with the
 //! coordinator, and clients rebuild it by joining again.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -101,27 +101,29 @@ impl GroupCoordinator {
     /// The records are in the log of this broker: they are what a successor would read, so they are what is true.
     pub fn appended(&mut self, write: &Write) {
         self.agenda.appended(write.id);
+        let mut written: BTreeMap<&GroupId, bool> = BTreeMap::new();
         for record in &write.records {
             self.durable.replay(record);
+            let is_over = written.entry(record.group()).or_default();
+            *is_over |= matches!(record, GroupRecord::Group { metadata: None, .. });
         }
-        let written: BTreeSet<&GroupId> = write.records.iter().map(GroupRecord::group).collect();
-        for id in written {
+        for (id, is_over) in written {
+            if is_over {
+                self.forget_if_over(id);
+            }
             self.follow(id);
         }
     }
 
-    /// Makes the living group be what its records say, where that is not so already.
+    /// Makes the living group be what its records say, where that is not so already. A group of which nothing is written any
+    /// more stays until it is deleted or the next expiry finds it: who deletes its last offset may delete the group next.
     fn follow(&mut self, id: &GroupId) {
         if self.durable.consumer_group(id.as_str()).is_some() {
             self.groups.remove(id);
             return;
         }
         self.topics_seen.remove(id);
-        if self.durable.knows_nothing_of(id.as_str()) {
-            if self.groups.get(id).is_some_and(Group::is_forgettable) {
-                self.groups.remove(id);
-            }
-        } else if !self.groups.contains_key(id) {
+        if !self.groups.contains_key(id) && !self.durable.knows_nothing_of(id.as_str()) {
             let group = match self.durable.group(id.as_str()) {
                 Some(metadata) => revive(Group::restored(id.clone(), metadata), &mut self.agenda),
                 // Offsets came from a consumer that uses no group management.
@@ -280,6 +282,14 @@ impl GroupCoordinator {
         }
     }
 
+    /// Drops a group that was taken back, unless somebody has come since.
+    fn forget_if_over(&mut self, id: &GroupId) {
+        let is_over = self.groups.get(id).is_some_and(Group::is_forgettable);
+        if is_over && self.durable.knows_nothing_of(id.as_str()) {
+            self.groups.remove(id);
+        }
+    }
+
     /// Lets something happen to a group.
     fn in_group(&mut self, id: &GroupId, happen: impl FnOnce(&mut Group, &mut Agenda)) {
         if let Some(group) = self.groups.get_mut(id) {
@@ -432,6 +442,7 @@ fn with_error(response: Response, error: ErrorCode) -> Response {
             response.members.clear();
             Response::Leave(response)
         }
+        Response::DeleteGroup(_) => Response::DeleteGroup(error),
         other => other,
     }
 }

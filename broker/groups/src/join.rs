@@ -53,24 +53,32 @@ pub(crate) struct StaticRejoin {
 impl GroupCoordinator {
     pub(crate) fn join(&mut self, context: &Context<'_>, ticket: Ticket, request: JoinGroupRequest) {
         let group_id = GroupId::from(request.group_id.as_str());
-        let is_consumer_group = self.durable.consumer_group(group_id.as_str()).is_some();
+        let members = self
+            .durable
+            .consumer_group(group_id.as_str())
+            .map(|group| group.members().len());
         // Kept for a member that has to join once more.
-        let kept = is_consumer_group.then(|| request.clone());
+        let kept = members.is_some().then(|| request.clone());
         let applicant = match self.check_applicant(context, ticket, request) {
             Ok(applicant) => applicant,
             Err((member_id, error)) => {
                 return self.agenda.reply(ticket, Response::Join(join_error(&member_id, error)));
             }
         };
-        if let Some(request) = kept {
-            return self.join_consumer_group(context, &group_id, applicant, request);
-        }
+        let kept = match kept {
+            Some(request) if members > Some(0) => {
+                return self.join_consumer_group(context, &group_id, applicant, request);
+            }
+            kept => kept,
+        };
         if !self.groups.contains_key(&group_id) {
             // Only a member that was never here may found a group, and only one that brings what a group needs.
             let error = if !applicant.member_id.is_empty() {
                 ErrorCode::UnknownMemberId
             } else if applicant.protocol_type.is_empty() || applicant.protocols.is_empty() {
                 ErrorCode::InconsistentGroupProtocol
+            } else if let Some(request) = kept {
+                return self.join_when_classic(context, &group_id, applicant.ticket, request);
             } else {
                 self.groups
                     .insert(group_id.clone(), Group::new(group_id.clone(), context.now.wall_ms));

@@ -15,6 +15,7 @@
 //!   `deletion`, `description`; and `expiry` for what happens without a request.
 
 mod agenda;
+mod assignment_epochs;
 mod assignor;
 mod classic_member;
 pub mod consumer_description;
@@ -51,6 +52,7 @@ mod sync;
 mod timers;
 mod topics;
 
+pub use assignment_epochs::AssignmentEpochs;
 pub use assignor::Assignor;
 pub use consumer_group::{ConsumerGroup, ConsumerGroupState, ConsumerMember};
 pub use coordinator::{

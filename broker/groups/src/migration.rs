@@ -1,15 +1,21 @@
 //! How a group changes its kind while its members go on: from classic when the first member of KIP-848 joins, and back when
-//! the last one leaves. Source: Kafka's `convertToConsumerGroup`, `convertToClassicGroup`; KIP-848, KIP-1099.
+//! the last one leaves. A group without members becomes what its next member is. Source: Kafka's `convertToConsumerGroup`,
+//! `convertToClassicGroup`, `maybeDeleteEmptyConsumerGroup`; KIP-848, KIP-1099.
 //!
-//! Both are one batch of records: a coordinator that loads the log finds the group of the one kind or of the other.
+//! Each is one batch of records: a coordinator that loads the log finds the group of the one kind or of the other.
+
+use std::collections::HashMap;
 
 use protocol::ErrorCode;
+use protocol::messages::join_group::JoinGroupRequest;
 
+use crate::agenda::{Pending, Rejoin};
+use crate::assignment_epochs::AssignmentEpochs;
 use crate::consumer_group::ConsumerGroup;
 use crate::consumer_heartbeat::Refusal;
 use crate::draft::Draft;
 use crate::epoch::Epoch;
-use crate::exchange::Response;
+use crate::exchange::{Context, Response, Ticket};
 use crate::group::{CONSUMER, Group, Phase};
 use crate::group_coordinator::GroupCoordinator;
 use crate::ids::{GenerationId, GroupId, MemberId};
@@ -30,10 +36,7 @@ impl GroupCoordinator {
             return Ok(draft);
         };
         if self.durable.group(id.as_str()).is_some() {
-            draft.records.push(GroupRecord::Group {
-                group: id.clone(),
-                metadata: None,
-            });
+            draft.records.push(GroupRecord::tombstone_of(id));
         }
         if classic.phase == Phase::Empty {
             return Ok(draft);
@@ -69,6 +72,7 @@ impl GroupCoordinator {
                 epoch,
                 previous_epoch: epoch,
                 state: MemberState::Stable,
+                since: AssignmentEpochs::of(&assigned, epoch),
                 assigned,
                 revoking: Partitions::default(),
             };
@@ -103,6 +107,21 @@ impl GroupCoordinator {
             metadata: Some(self.as_classic(group, gone)?),
         });
         Some(records)
+    }
+
+    /// Makes a consumer group without members classic, and lets the member join when it is. What was committed stays.
+    pub(crate) fn join_when_classic(
+        &mut self,
+        context: &Context<'_>,
+        id: &GroupId,
+        ticket: Ticket,
+        request: JoinGroupRequest,
+    ) {
+        let group = self.durable.consumer_group(id.as_str());
+        let mut records = group.map(|group| group.tombstones(id)).unwrap_or_default();
+        records.push(Group::new(id.clone(), context.now.wall_ms).to_record(&HashMap::new()));
+        let rejoin = Rejoin::new(context, ticket, request);
+        self.agenda.write(records, Pending::Rejoin(Box::new(rejoin)));
     }
 
     /// The members of a classic group as members of a consumer group, with what they have. `None` if one speaks nonsense.

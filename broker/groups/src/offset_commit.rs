@@ -1,4 +1,4 @@
-//! OffsetCommit. Source: Kafka's `OffsetMetadataManager.commitOffset`, `ClassicGroup.validateOffsetCommit`.
+//! OffsetCommit. Source: Kafka's `OffsetMetadataManager.commitOffset`, `ClassicGroup.validateOffsetCommit`; KIP-1251.
 
 use model::TopicId;
 use protocol::ErrorCode;
@@ -9,6 +9,7 @@ use protocol::messages::offset_commit::{
 
 use crate::agenda::Pending;
 use crate::consumer_group::{ConsumerGroup, ConsumerMember};
+use crate::epoch::Epoch;
 use crate::exchange::{Context, Response, Ticket};
 use crate::group::{Group, Phase};
 use crate::group_coordinator::GroupCoordinator;
@@ -52,8 +53,7 @@ impl GroupCoordinator {
             };
             for partition in topic.partitions {
                 let index = partition.partition_index;
-                let metadata = partition.committed_metadata.as_deref().unwrap_or_default();
-                let error = if metadata.encode_utf16().count() > metadata_max {
+                let error = if has_too_much_metadata(&partition, metadata_max) {
                     ErrorCode::OffsetMetadataTooLarge
                 } else {
                     records.push(GroupRecord::Offset {
@@ -80,7 +80,7 @@ impl GroupCoordinator {
 
     fn may_commit(&self, context: &Context<'_>, request: &OffsetCommitRequest) -> Result<(), ErrorCode> {
         if let Some(group) = self.durable.consumer_group(&request.group_id) {
-            return check_consumer(group, request, context.version);
+            return self.check_consumer(group, request, context.version);
         }
         match self.groups.get(request.group_id.as_str()) {
             Some(group) => check(group, request),
@@ -90,6 +90,54 @@ impl GroupCoordinator {
             None => Err(ErrorCode::IllegalGeneration),
         }
     }
+
+    /// Source: Kafka's `ConsumerGroup.validateOffsetCommit`.
+    fn check_consumer(
+        &self,
+        group: &ConsumerGroup,
+        request: &OffsetCommitRequest,
+        version: i16,
+    ) -> Result<(), ErrorCode> {
+        let epoch = request.generation_id_or_member_epoch;
+        if epoch < 0 && group.members().len() == 0 {
+            return Ok(());
+        }
+        let member = group.member(&request.member_id).ok_or(ErrorCode::UnknownMemberId)?;
+        if !member.is_classic() && version < MEMBER_EPOCH_SINCE {
+            return Err(ErrorCode::UnsupportedVersion);
+        }
+        if Epoch(epoch) < member.current.epoch && self.has_had(member, request) {
+            // It commits what it read while the answer that moves it on is on its way (KIP-1251).
+            return Ok(());
+        }
+        check_epoch(member, epoch)
+    }
+
+    /// Whether the member has had all that it commits since the epoch that it names. Source: Kafka's
+    /// `createAssignmentEpochValidator`, which refuses the whole request for one partition.
+    fn has_had(&self, member: &ConsumerMember, request: &OffsetCommitRequest) -> bool {
+        let told = Epoch(request.generation_id_or_member_epoch);
+        let metadata_max = self.agenda.settings.offset_metadata_max;
+        request.topics.iter().all(|topic| {
+            let named = Some(TopicId(topic.topic_id)).filter(|TopicId(id)| !id.is_nil());
+            let id = named.or_else(|| self.topics.get(&topic.name).map(|(id, _)| id));
+            let has_had = |index| {
+                id.and_then(|id| member.current.since.get(id, index))
+                    .is_some_and(|since| told >= since)
+            };
+            topic
+                .partitions
+                .iter()
+                // What is refused for itself is not looked at.
+                .filter(|partition| !has_too_much_metadata(partition, metadata_max))
+                .all(|partition| has_had(partition.partition_index))
+        })
+    }
+}
+
+fn has_too_much_metadata(partition: &OffsetCommitRequestPartition, max: usize) -> bool {
+    let metadata = partition.committed_metadata.as_deref().unwrap_or_default();
+    metadata.encode_utf16().count() > max
 }
 
 fn check(group: &Group, request: &OffsetCommitRequest) -> Result<(), ErrorCode> {
@@ -110,19 +158,6 @@ fn check(group: &Group, request: &OffsetCommitRequest) -> Result<(), ErrorCode> 
         return Err(ErrorCode::RebalanceInProgress);
     }
     Ok(())
-}
-
-/// Source: Kafka's `ConsumerGroup.validateOffsetCommit`.
-fn check_consumer(group: &ConsumerGroup, request: &OffsetCommitRequest, version: i16) -> Result<(), ErrorCode> {
-    let epoch = request.generation_id_or_member_epoch;
-    if epoch < 0 && group.members().len() == 0 {
-        return Ok(());
-    }
-    let member = group.member(&request.member_id).ok_or(ErrorCode::UnknownMemberId)?;
-    if !member.is_classic() && version < MEMBER_EPOCH_SINCE {
-        return Err(ErrorCode::UnsupportedVersion);
-    }
-    check_epoch(member, epoch)
 }
 
 /// A member's epoch must be the present one; how it is told otherwise depends on the protocol that it speaks.

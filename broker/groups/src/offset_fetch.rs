@@ -74,14 +74,14 @@ impl GroupCoordinator {
 }
 
 impl GroupCoordinator {
-    /// A member of a consumer group that is behind must not go on from where another is. Who does not say who it is may read.
-    /// Source: Kafka's `ConsumerGroup.validateOffsetFetch`.
+    /// A member of a consumer group that is behind must not go on from where another is. Who does not say who it is may read; an
+    /// empty name is one that nobody has. Source: Kafka's `ConsumerGroup.validateOffsetFetch`.
     fn may_fetch(&self, request: &OffsetFetchRequestGroup) -> Result<(), ErrorCode> {
         let Some(group) = self.durable.consumer_group(&request.group_id) else {
             return Ok(());
         };
         let id = request.member_id.as_deref();
-        if id.is_none_or(str::is_empty) && request.member_epoch < 0 {
+        if id.is_none() && request.member_epoch < 0 {
             return Ok(());
         }
         let member = group.member(id.unwrap_or_default()).ok_or(ErrorCode::UnknownMemberId)?;

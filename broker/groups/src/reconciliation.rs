@@ -50,6 +50,7 @@ fn next(
     if !revoking.is_empty() && still_has(owned, &revoking) {
         return CurrentAssignment {
             state: MemberState::UnrevokedPartitions,
+            since: current.since.kept(&current.assigned, epoch),
             assigned,
             revoking,
             ..current.at(epoch)
@@ -65,6 +66,7 @@ fn next(
         } else {
             MemberState::UnreleasedPartitions
         },
+        since: current.since.kept(&assigned, group.assignment_epoch()),
         assigned,
         revoking: Partitions::default(),
         ..current.at(group.assignment_epoch())

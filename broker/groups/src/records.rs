@@ -214,6 +214,14 @@ impl GroupRecord {
         }
     }
 
+    /// The end of a classic group.
+    pub(crate) fn tombstone_of(group: &GroupId) -> Self {
+        Self::Group {
+            group: group.clone(),
+            metadata: None,
+        }
+    }
+
     /// The group that it speaks of.
     pub fn group(&self) -> &GroupId {
         let (Self::Offset { group, .. } | Self::Group { group, .. } | Self::Consumer { group, .. }) = self;

@@ -1,5 +1,6 @@
 //! Histories of groups, told as clients see them.
 
+mod commit_epochs;
 mod consumer;
 mod consumer_histories;
 mod consumers;

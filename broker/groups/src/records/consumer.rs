@@ -9,6 +9,7 @@ use model::TopicId;
 use protocol::codec::{DecodeError, EncodeError, Put, Reader, not_null};
 
 use super::{ConsumerRecord, RecordError};
+use crate::assignment_epochs::AssignmentEpochs;
 use crate::epoch::Epoch;
 use crate::ids::{GroupId, InstanceId, MemberId};
 use crate::member::Protocol;
@@ -32,7 +33,7 @@ pub(super) const KEYS: [i16; 6] = [
 ];
 
 const VALUE_VERSION: i16 = 0;
-/// Tag of the metadata hash in a group, and of the classic member in a member.
+/// Tag of the metadata hash in a group, of the classic member in a member, and of the epochs in what a member has.
 const FIRST_TAG: u32 = 0;
 /// A topic id, no partitions, no tagged fields.
 const MIN_TOPIC_PARTITIONS: usize = 18;
@@ -105,6 +106,8 @@ pub struct CurrentAssignment {
     pub assigned: Partitions,
     /// What it must give back, and nobody else may use until then.
     pub revoking: Partitions,
+    /// Since when it has each of both.
+    pub since: AssignmentEpochs,
 }
 
 /// What a regular expression stood for when it was last looked at.
@@ -351,22 +354,70 @@ fn encode_current(current: &CurrentAssignment) -> Result<Vec<u8>, EncodeError> {
     w.put_i32(current.epoch.0);
     w.put_i32(current.previous_epoch.0);
     w.put_i8(current.state.code());
-    put_partitions(&mut w, &current.assigned)?;
-    put_partitions(&mut w, &current.revoking)?;
+    put_held(&mut w, &current.assigned, current)?;
+    put_held(&mut w, &current.revoking, current)?;
     w.put_tagged_fields(&[]);
     Ok(w)
 }
 
 fn decode_current(r: &mut Reader<'_>) -> Result<CurrentAssignment, DecodeError> {
-    let current = CurrentAssignment {
+    let mut current = CurrentAssignment {
         epoch: Epoch(r.i32()?),
         previous_epoch: Epoch(r.i32()?),
         state: MemberState::from_code(r.i8()?),
-        assigned: partitions(r)?,
-        revoking: partitions(r)?,
+        ..CurrentAssignment::default()
     };
+    current.assigned = held(r, current.epoch, &mut current.since)?;
+    current.revoking = held(r, current.epoch, &mut current.since)?;
     r.skip_tagged_fields()?;
     Ok(current)
+}
+
+/// Partitions of a member, each with the epoch since which it has it.
+fn put_held(w: &mut Vec<u8>, partitions: &Partitions, current: &CurrentAssignment) -> Result<(), EncodeError> {
+    w.put_array_len(true, Some(partitions.topics().len()))?;
+    for (topic, indexes) in partitions.topics() {
+        put_topic(w, topic, indexes)?;
+        let since: Vec<i32> = indexes
+            .iter()
+            .map(|index| current.since.get(topic, *index).unwrap_or(current.epoch).0)
+            .collect();
+        let mut epochs = Vec::new();
+        epochs.put_array(true, Some(&since), |w, epoch| {
+            w.put_i32(*epoch);
+            Ok(())
+        })?;
+        w.put_tagged_fields(&[(FIRST_TAG, epochs)]);
+    }
+    Ok(())
+}
+
+/// What was written before Kafka 4.3 does not say since when: since the member's epoch, then, which lets nothing pass that did
+/// not pass before. The same if it says it for more or fewer partitions. Source: Kafka's `Utils.assignmentFromTopicPartitions`.
+fn held(r: &mut Reader<'_>, epoch: Epoch, since: &mut AssignmentEpochs) -> Result<Partitions, DecodeError> {
+    let topics = r.array(true, MIN_TOPIC_PARTITIONS, |r| {
+        let topic = TopicId(r.uuid()?);
+        let indexes = not_null(r.array(true, 4, Reader::i32)?, "partitions")?;
+        let mut epochs = None;
+        r.tagged_fields(|tag, r| {
+            if tag == FIRST_TAG {
+                epochs = r.array(true, 4, Reader::i32)?;
+            }
+            Ok(tag == FIRST_TAG)
+        })?;
+        Ok((topic, indexes, epochs))
+    })?;
+    let mut partitions = Partitions::default();
+    for (topic, indexes, epochs) in not_null(topics, "topicPartitions")? {
+        let epochs = epochs
+            .filter(|epochs| epochs.len() == indexes.len())
+            .unwrap_or_else(|| vec![epoch.max(Epoch::JOIN).0; indexes.len()]);
+        for (index, epoch) in indexes.into_iter().zip(epochs) {
+            partitions.insert(topic, index);
+            since.insert(topic, index, Epoch(epoch));
+        }
+    }
+    Ok(partitions)
 }
 
 fn encode_regex(regex: &ResolvedRegex) -> Result<Vec<u8>, EncodeError> {
@@ -401,12 +452,17 @@ fn names(r: &mut Reader<'_>) -> Result<BTreeSet<String>, DecodeError> {
 fn put_partitions(w: &mut Vec<u8>, partitions: &Partitions) -> Result<(), EncodeError> {
     w.put_array_len(true, Some(partitions.topics().len()))?;
     for (topic, indexes) in partitions.topics() {
-        w.put_uuid(topic.as_uuid());
-        w.put_array_len(true, Some(indexes.len()))?;
-        for index in indexes {
-            w.put_i32(*index);
-        }
+        put_topic(w, topic, indexes)?;
         w.put_tagged_fields(&[]);
+    }
+    Ok(())
+}
+
+fn put_topic(w: &mut Vec<u8>, topic: TopicId, indexes: &BTreeSet<i32>) -> Result<(), EncodeError> {
+    w.put_uuid(topic.as_uuid());
+    w.put_array_len(true, Some(indexes.len()))?;
+    for index in indexes {
+        w.put_i32(*index);
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 use model::TopicId;
 
 use super::*;
+use crate::AssignmentEpochs;
 use crate::member::Protocol;
 
 fn offset() -> GroupRecord {
@@ -340,14 +341,22 @@ fn classic() -> ClassicMemberMetadata {
     }
 }
 
-fn consumer_records() -> Vec<GroupRecord> {
-    let current = CurrentAssignment {
+fn current() -> CurrentAssignment {
+    let mut since = AssignmentEpochs::default();
+    for (index, epoch) in [(1, 2), (2, 4), (3, 0)] {
+        since.insert(topic(), index, Epoch(epoch));
+    }
+    CurrentAssignment {
         epoch: Epoch(4),
         previous_epoch: Epoch(3),
         state: MemberState::UnrevokedPartitions,
         assigned: partitions(&[1, 2]),
         revoking: partitions(&[3]),
-    };
+        since,
+    }
+}
+
+fn consumer_records() -> Vec<GroupRecord> {
     let resolved = ResolvedRegex {
         topics: ["pa".to_owned(), "pb".to_owned()].into(),
         version: 5,
@@ -363,7 +372,7 @@ fn consumer_records() -> Vec<GroupRecord> {
         member(Some(ClassicMemberMetadata::default())),
         ConsumerRecord::TargetEpoch(Some(Epoch(3))),
         ConsumerRecord::Target(MemberId::from("m"), Some(partitions(&[1, 3]))),
-        ConsumerRecord::Current(MemberId::from("m"), Some(current)),
+        ConsumerRecord::Current(MemberId::from("m"), Some(current())),
         ConsumerRecord::Regex("p.*".to_owned(), Some(resolved)),
     ]
     .into_iter()
@@ -439,4 +448,46 @@ fn the_records_of_a_consumer_group_are_kafkas() {
     assert_eq!(key, golden(&[&[0, 7], &[0, 2], b"g1", &[0, 1], b"m"]));
     let of_topic: &[u8] = &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2];
     assert_eq!(value, golden(&[&[0, 0, 2], of_topic, &[2, 0, 0, 0, 1], &[0, 0]]));
+
+    let (key, value) = encoded(ConsumerRecord::Current(MemberId::from("m"), Some(current())));
+    assert_eq!(key, golden(&[&[0, 8], &[0, 2], b"g1", &[0, 1], b"m"]));
+    let head: &[u8] = &[0, 0, 0, 0, 0, 4, 0, 0, 0, 3, 1];
+    let assigned: &[u8] = &[3, 0, 0, 0, 1, 0, 0, 0, 2];
+    let assigned_since: &[u8] = &[1, 0, 9, 3, 0, 0, 0, 2, 0, 0, 0, 4];
+    let revoking: &[u8] = &[2, 0, 0, 0, 3];
+    let revoking_since: &[u8] = &[1, 0, 5, 2, 0, 0, 0, 0];
+    let parts = [
+        head,
+        &[2],
+        of_topic,
+        assigned,
+        assigned_since,
+        &[2],
+        of_topic,
+        revoking,
+        revoking_since,
+        &[0],
+    ];
+    assert_eq!(value, golden(&parts));
+}
+
+#[test]
+fn partitions_without_an_epoch_are_a_members_since_its_own() {
+    let of_topic: &[u8] = &[2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2];
+    let read = |epoch: u8, tags: &[u8]| {
+        let head: &[u8] = &[0, 0, 0, 0, 0, epoch, 0, 0, 0, 3, 1];
+        let value = golden(&[head, of_topic, &[2, 0, 0, 0, 1], tags, &[1, 0]]);
+        let key = golden(&[&[0, 8], &[0, 2], b"g1", &[0, 1], b"m"]);
+        match GroupRecord::decode(&key, Some(&value)) {
+            Ok(Some(GroupRecord::Consumer {
+                record: ConsumerRecord::Current(_, Some(current)),
+                ..
+            })) => current.since.get(topic(), 1),
+            other => panic!("not read: {other:?}"),
+        }
+    };
+    // As Kafka wrote it before 4.3, and with epochs for more partitions than there are.
+    assert_eq!(read(4, &[0]), Some(Epoch(4)));
+    assert_eq!(read(4, &[1, 0, 9, 3, 0, 0, 0, 1, 0, 0, 0, 2]), Some(Epoch(4)));
+    assert_eq!(read(4, &[1, 0, 5, 2, 0, 0, 0, 1]), Some(Epoch(1)));
 }

@@ -202,6 +202,14 @@ impl History {
                 );
                 held.insert(topic, index);
             }
+            let mut all = member.current.assigned.clone();
+            all.extend(member.current.revoking.iter());
+            let now = group.assignment_epoch();
+            assert_eq!(member.current.since, member.current.since.kept(&all, now), "of {id}");
+            let since = all
+                .iter()
+                .filter_map(|(topic, index)| member.current.since.get(topic, index));
+            assert!(since.max() <= Some(now), "{id} has something from the future");
         }
         for client in &self.clients {
             // One that is a member reads nothing that is not held for it; one that was fenced learns so.

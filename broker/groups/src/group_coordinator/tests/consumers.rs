@@ -217,6 +217,27 @@ fn requests_that_make_no_sense_are_refused_with_kafkas_errors() {
 }
 
 #[test]
+fn a_static_member_that_leaves_for_now_says_who_it_is() {
+    let mut world = world();
+    let mut a = Consumer::with_instance("a-1", "a", &["mail"]);
+    a.beat(&mut world);
+    let mut leave = |version, member: &str, instance: &str| {
+        let request = Heartbeat {
+            member_id: member.to_owned(),
+            member_epoch: -2,
+            instance_id: Some(instance.to_owned()),
+            ..a.request()
+        };
+        let ticket = world.ask(version, Request::ConsumerHeartbeat(request));
+        ErrorCode::from_code(world.consumer_answer(ticket).expect("answered").error_code).unwrap()
+    };
+    assert_eq!(leave(0, "", "a"), ErrorCode::FencedInstanceId);
+    assert_eq!(leave(0, "", "b"), ErrorCode::UnknownMemberId);
+    assert_eq!(leave(1, "", "a"), ErrorCode::InvalidRequest);
+    assert_eq!(leave(0, "a-1", "a"), ErrorCode::None);
+}
+
+#[test]
 fn a_full_group_takes_nobody_more() {
     let mut world = World::new(GroupSettings {
         consumer_max_size: 1,
@@ -331,21 +352,24 @@ fn commits_and_fetches_go_by_the_members_epoch() {
     };
     assert_eq!(world.commit(9, &speaker(a.epoch), 7), ErrorCode::None);
     assert_eq!(world.fetch(0).committed_offset, 7);
-    assert_eq!(world.commit(9, &speaker(a.epoch - 1), 8), ErrorCode::StaleMemberEpoch);
+    assert_eq!(world.commit(9, &speaker(a.epoch + 1), 8), ErrorCode::StaleMemberEpoch);
     assert_eq!(world.commit(8, &speaker(a.epoch), 8), ErrorCode::UnsupportedVersion);
     assert_eq!(world.commit(9, &nobody(), 8), ErrorCode::UnknownMemberId);
-    let fetch = |world: &World, member: &str, epoch| {
+    let fetch = |world: &World, member: Option<&str>, epoch| {
         let request = protocol::messages::offset_fetch::OffsetFetchRequestGroup {
             group_id: GROUP.to_owned(),
-            member_id: Some(member.to_owned()),
+            member_id: member.map(str::to_owned),
             member_epoch: epoch,
             topics: None,
         };
         ErrorCode::from_code(world.coordinator.fetch_offsets(&request).error_code).unwrap()
     };
-    assert_eq!(fetch(&world, "a", a.epoch), ErrorCode::None);
-    assert_eq!(fetch(&world, "a", a.epoch + 1), ErrorCode::StaleMemberEpoch);
-    assert_eq!(fetch(&world, "x", a.epoch), ErrorCode::UnknownMemberId);
+    assert_eq!(fetch(&world, Some("a"), a.epoch), ErrorCode::None);
+    assert_eq!(fetch(&world, Some("a"), a.epoch + 1), ErrorCode::StaleMemberEpoch);
+    assert_eq!(fetch(&world, Some("a"), a.epoch - 1), ErrorCode::StaleMemberEpoch);
+    assert_eq!(fetch(&world, Some("x"), a.epoch), ErrorCode::UnknownMemberId);
+    assert_eq!(fetch(&world, Some(""), -1), ErrorCode::UnknownMemberId);
+    assert_eq!(fetch(&world, None, -1), ErrorCode::None);
     world.restart();
     assert_eq!(world.fetch(0).committed_offset, 7);
 }

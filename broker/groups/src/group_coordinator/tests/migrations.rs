@@ -234,9 +234,54 @@ fn classic_members_join_and_leave_a_consumer_group() {
     let errors: Vec<i16> = left.members.iter().map(|member| member.error_code).collect();
     assert_eq!(errors, [0, ErrorCode::UnknownMemberId.code()]);
     settle(&mut world, &mut [], &mut [&mut consumer]);
-    // Only members of the classic kind can leave that way.
-    let left = world.leave(&[("c", None)]);
-    assert_eq!(left.members[0].error_code, ErrorCode::UnknownMemberId.code());
+}
+
+#[test]
+fn an_operator_removes_members_of_a_consumer_group_by_their_ids_and_by_their_names() {
+    let mut world = world();
+    let mut dynamic = Consumer::new("d", &["mail"]);
+    let mut named = Consumer::with_instance("s", "name", &["mail"]);
+    world.settle(&mut [&mut dynamic, &mut named]);
+    // Only members of the classic kind are heard by a Heartbeat.
+    let speaker = Speaker {
+        member_id: "d".to_owned(),
+        instance_id: None,
+        generation: dynamic.epoch,
+    };
+    assert_eq!(world.heartbeat(&speaker), ErrorCode::UnknownMemberId);
+
+    let left = world.leave(&[("d", Some("name")), ("", Some("name")), ("", None), ("d", None)]);
+    let errors: Vec<i16> = left.members.iter().map(|member| member.error_code).collect();
+    let (fenced, unknown) = (ErrorCode::FencedInstanceId.code(), ErrorCode::UnknownMemberId.code());
+    assert_eq!(errors, [fenced, 0, unknown, 0]);
+    assert_eq!(dynamic.beat(&mut world), ErrorCode::UnknownMemberId);
+    assert_eq!(named.beat(&mut world), ErrorCode::UnknownMemberId);
+    let described = world.coordinator.describe_consumer_group(GROUP);
+    assert_eq!((described.group_state.as_str(), described.members.len()), ("Empty", 0));
+}
+
+#[test]
+fn a_classic_member_commits_in_an_older_generation_what_it_had_then() {
+    let mut world = world();
+    let mut classic = classic_group(&mut world);
+    let older = classic.speaker.clone();
+    let mut consumer = Consumer::new("c", &["mail"]);
+    settle_first(&mut world, &mut classic, &mut consumer);
+    assert!(classic.speaker.generation > older.generation);
+    let commit = |world: &mut World, partition, generation| {
+        let speaker = Speaker {
+            generation,
+            ..older.clone()
+        };
+        let ticket = world.ask(9, Request::Commit(commit_request(&speaker, partition, 5)));
+        world.commit_error(ticket)
+    };
+    let (kept, given) = (classic.owned[0], consumer.indexes("mail")[0]);
+    assert_eq!(commit(&mut world, kept, older.generation), ErrorCode::None);
+    let illegal = ErrorCode::IllegalGeneration;
+    assert_eq!(commit(&mut world, given, older.generation), illegal);
+    assert_eq!(commit(&mut world, kept, older.generation - 1), illegal);
+    assert_eq!(commit(&mut world, kept, classic.speaker.generation + 1), illegal);
 }
 
 #[test]
@@ -353,4 +398,73 @@ fn a_group_that_is_no_consumers_stays_classic() {
     assert!(matches!(world.answers[&ticket], Response::Join(_)));
     let mut consumer = Consumer::new("c", &["mail"]);
     assert_eq!(consumer.beat(&mut world), ErrorCode::GroupIdNotFound);
+}
+
+/// A consumer group that its last member has left, with a committed offset.
+fn empty_consumer_group(world: &mut World) {
+    let mut consumer = Consumer::new("c", &["mail"]);
+    assert_eq!(consumer.beat(world), ErrorCode::None);
+    let speaker = Speaker {
+        member_id: "c".to_owned(),
+        instance_id: None,
+        generation: consumer.epoch,
+    };
+    assert_eq!(world.commit(9, &speaker, 4), ErrorCode::None);
+    assert_eq!(consumer.leave(world), ErrorCode::None);
+    assert_eq!(world.group_type(), "consumer");
+}
+
+#[test]
+fn an_empty_consumer_group_is_replaced_and_its_offsets_stay() {
+    let mut world = world();
+    empty_consumer_group(&mut world);
+    let classic = classic_group(&mut world);
+    assert_eq!(world.group_type(), "classic");
+    assert_eq!(world.state(), "Stable");
+    world.restart();
+    assert_eq!(world.group_type(), "classic");
+    assert_eq!(world.state(), "Stable");
+    assert_eq!(world.fetch(0).committed_offset, 4);
+    assert_eq!(world.commit(9, &classic.speaker, 5), ErrorCode::None);
+    assert!(world.coordinator.durable().consumer_group(GROUP).is_none());
+}
+
+#[test]
+fn members_that_are_no_consumers_may_join_where_consumers_were() {
+    let mut world = world();
+    empty_consumer_group(&mut world);
+    let connector = JoinGroupRequest {
+        protocol_type: "connect".to_owned(),
+        ..join_request(&Speaker::default(), &["default"])
+    };
+    let ticket = world.ask(3, Request::Join(connector));
+    assert_eq!(world.joined(ticket).error_code, 0);
+    assert_eq!(world.group_type(), "classic");
+}
+
+#[test]
+fn an_empty_consumer_group_stays_where_nobody_can_join() {
+    let mut world = world();
+    empty_consumer_group(&mut world);
+    let stranger = Speaker {
+        member_id: "nobody".to_owned(),
+        ..Speaker::default()
+    };
+    let ticket = world.join(9, &stranger);
+    assert_eq!(world.joined(ticket).error_code, ErrorCode::UnknownMemberId.code());
+    let ticket = world.ask(9, Request::Join(join_request(&Speaker::default(), &[])));
+    let refused = ErrorCode::InconsistentGroupProtocol.code();
+    assert_eq!(world.joined(ticket).error_code, refused);
+    assert_eq!(world.group_type(), "consumer");
+}
+
+#[test]
+fn a_member_learns_that_its_group_could_not_become_classic() {
+    let mut world = world();
+    empty_consumer_group(&mut world);
+    world.refuses = Some(ErrorCode::NotEnoughReplicas);
+    let ticket = Classic::default().ask_to_join(&mut world);
+    let refused = ErrorCode::CoordinatorNotAvailable.code();
+    assert_eq!(world.joined(ticket).error_code, refused);
+    assert_eq!(world.group_type(), "consumer");
 }

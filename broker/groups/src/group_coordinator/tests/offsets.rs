@@ -279,6 +279,51 @@ fn the_offsets_of_a_deleted_topic_go_with_it() {
     let effects = world.coordinator.topic_deleted(world.now, "mail");
     world.carry_out(effects);
     assert_eq!(world.fetch(0).committed_offset, -1);
+    assert_eq!(world.state(), "Empty");
+    assert_eq!(delete_group(&mut world), ErrorCode::None);
+    assert_eq!(world.state(), "Dead");
+}
+
+#[test]
+fn a_group_outlives_its_last_offset_until_it_is_deleted_or_expires() {
+    let mut world = World::standalone();
+    for deletes in [true, false] {
+        world.commit(9, &nobody(), 1);
+        assert_eq!(delete_offsets(&mut world, "mail").error_code, 0);
+        assert_eq!(world.fetch(0).committed_offset, -1);
+        assert_eq!(world.state(), "Empty");
+        assert_eq!(delete_offsets(&mut world, "mail").error_code, 0);
+        if deletes {
+            assert_eq!(delete_group(&mut world), ErrorCode::None);
+        } else {
+            world.pass(world.settings.offsets_retention_check_interval);
+        }
+        assert_eq!(world.state(), "Dead");
+        assert_eq!(delete_group(&mut world), ErrorCode::GroupIdNotFound);
+        assert!(world.coordinator.groups.is_empty());
+    }
+}
+
+#[test]
+fn a_group_is_deleted_when_the_deletion_of_its_offsets_is_committed() {
+    let mut world = World::standalone();
+    world.commit(9, &nobody(), 1);
+    world.commits = Commits::WhenTold;
+    let request = OffsetDeleteRequest {
+        group_id: GROUP.to_owned(),
+        topics: vec![OffsetDeleteRequestTopic {
+            name: "mail".to_owned(),
+            partitions: vec![OffsetDeleteRequestPartition { partition_index: 0 }],
+        }],
+    };
+    world.ask(0, Request::DeleteOffsets(request));
+    let deletion = world.ask(2, Request::DeleteGroup(GROUP.to_owned()));
+    assert!(!world.is_answered(deletion));
+    world.commit_next();
+    let Response::DeleteGroup(error) = &world.answers[&deletion] else {
+        panic!("not an answer to a delete")
+    };
+    assert_eq!(*error, ErrorCode::None);
 }
 
 #[test]
