@@ -73,21 +73,41 @@ pub struct Opened {
     /// Under our lock.
     pub data_dir: DataDir,
     listeners: Vec<listeners::BoundListener>,
-    metrics: Option<std::net::TcpListener>,
+    metrics: BrokerMetrics,
+    readiness: Arc<Readiness>,
 }
 
 impl Opened {
-    /// Locks the directory and binds every address.
+    /// Locks the directory, binds every address, and answers who asks after our health: logs may take their time.
     pub fn open(args: &BrokerArgs, id: BrokerId) -> Result<Self, StartError> {
         let data_dir = DataDir::open(&args.data_dir, id)?;
         let listeners = listeners::bind(&args.listen, &args.advertise)?;
-        let metrics = health::bind(&args.metrics)?;
+        let health = health::bind(&args.metrics)?;
+        let metrics = BrokerMetrics::new(Registry::new()).map_err(|error| StartError::System {
+            what: "metrics",
+            source: std::io::Error::other(error),
+        })?;
+        let readiness = Arc::new(Readiness::default());
+        if let Some(listener) = health {
+            tokio::spawn(health::serve(listener, metrics.clone(), Arc::clone(&readiness)));
+        }
         Ok(Self {
             data_dir,
             listeners,
             metrics,
+            readiness,
         })
     }
+}
+
+/// Opens the logs that the image on disk names. Gigabytes may have to be read for it, while this thread has others to answer.
+async fn recover(broker: &Arc<BrokerContext>) -> Result<(), StartError> {
+    let broker = Arc::clone(broker);
+    let recovered = tokio::task::spawn_blocking(move || broker.apply(&broker.metadata.snapshot())).await;
+    recovered.map_err(|error| StartError::System {
+        what: "a thread to open the logs",
+        source: std::io::Error::other(error),
+    })
 }
 
 /// Runs a broker until `stop` is ready. `connect` makes the way to the controller for this incarnation.
@@ -105,16 +125,12 @@ pub async fn run(
     let Opened {
         data_dir,
         listeners,
-        metrics: metrics_listener,
+        metrics,
+        readiness,
     } = opened;
     let directory_id = data_dir
         .identity()
         .map_or(new_directory, |identity| identity.directory_id);
-    let metrics = BrokerMetrics::new(Registry::new()).map_err(|error| StartError::System {
-        what: "metrics",
-        source: std::io::Error::other(error),
-    })?;
-    let readiness = Arc::new(Readiness::default());
 
     // What the disk knows.
     let (image_file, image) = ImageFile::open(data_dir.path())?;
@@ -179,13 +195,10 @@ pub async fn run(
     fetches::register(&metrics, &broker);
     groups::metrics::register(&metrics, &broker);
     partition_metrics::register(&metrics, &broker);
-    broker.apply(&broker.metadata.snapshot());
+    recover(&broker).await?;
     readiness.logs_recovered();
 
     // Signs of life.
-    if let Some(listener) = metrics_listener {
-        tokio::spawn(health::serve(listener, metrics.clone(), Arc::clone(&readiness)));
-    }
     if let Some(name) = role.lease {
         let pod_uid = role.pod_uid.clone().unwrap_or_default();
         lease::start(
@@ -276,7 +289,7 @@ pub async fn run(
     ended
 }
 
-fn open_guard(directory: &Path) -> Result<StreamGuard, StartError> {
+pub(crate) fn open_guard(directory: &Path) -> Result<StreamGuard, StartError> {
     let path = directory.join(GUARD_FILE);
     StreamGuard::open(&path).map_err(|error| StartError::Image {
         path,

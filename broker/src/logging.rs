@@ -12,6 +12,8 @@ pub fn start(filter: &str) {
     };
     let lines = tracing_subscriber::fmt()
         .with_env_filter(parsed)
+        // A line that cannot be written is lost. To complain of it would be to write there, too, and to panic.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     // A second call in one process (tests) keeps the first writer.
     let _ = if std::io::stderr().is_terminal() {

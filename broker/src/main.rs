@@ -1,5 +1,6 @@
 //! The broker program: reads the command line, runs, and says in one sentence why it could not.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -40,7 +41,8 @@ fn finish(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("broker: {error:#}");
+            // Nobody may be there to read it.
+            let _ = writeln!(std::io::stderr(), "broker: {error:#}");
             ExitCode::FAILURE
         }
     }

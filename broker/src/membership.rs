@@ -563,7 +563,7 @@ pub async fn hand_over(broker: &BrokerContext, incarnation: IncarnationId, patie
     }
 }
 
-fn position(image: &MetadataImage) -> Option<Position> {
+pub(crate) fn position(image: &MetadataImage) -> Option<Position> {
     (image.offset() > MetadataOffset::NONE).then(|| Position::of(image))
 }
 

@@ -5,18 +5,15 @@ use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
-use controller::{Format, Settings};
-use controller_host::entropy::random_bytes;
-use controller_host::{
-    ControllerHandle, ControllerHost, Direct, Ending, FileStore, HostState, Loopback, SharedToken, Single,
-    advertised_addresses, serve_control,
-};
+use controller_host::{ControllerHandle, Ending, HostState, Loopback, SharedToken, Single, serve_control};
 use model::{BrokerId, config};
 
 use crate::args::StandaloneArgs;
 use crate::broker::{self, Opened, Role};
 use crate::controller_link::Controller;
 use crate::error::StartError;
+
+mod metadata_log;
 
 /// The only broker, or the first.
 const ID: BrokerId = BrokerId(0);
@@ -32,24 +29,12 @@ pub async fn run(args: StandaloneArgs, stop: impl Future<Output = ()>) -> Result
         .control
         .map(|address| bind_control(address, args.control_token_file.as_deref()))
         .transpose()?;
-    let claimed = opened.data_dir.identity().map(|identity| identity.cluster_id.clone());
-    let store = FileStore::open(opened.data_dir.path().join(STORE))
-        .map_err(|error| StartError::Controller(error.to_string()))?;
-
-    let entropy = random_bytes().map_err(|source| StartError::System {
-        what: "random bytes",
-        source,
-    })?;
-    let mut settings = Settings::new("standalone", entropy);
-    if claimed.is_some() {
-        // METADATA 23: there was a log, so an empty folder is a loss and no beginning.
-        settings.format = Format::Refuse;
-    }
-    let controller = ControllerHost::spawn(settings, store, Direct, advertised_addresses);
-    controller
-        .leading()
-        .await
-        .map_err(|ending| StartError::Controller(ending.to_string()))?;
+    let mut stop = std::pin::pin!(stop);
+    let controller = tokio::select! {
+        controller = metadata_log::lead(&opened.data_dir) => controller?,
+        // On a full disk it may never lead.
+        () = &mut stop => return Ok(()),
+    };
     set_configs(&controller, configs).await?;
     if let Some((listener, secret)) = control {
         tokio::spawn(serve(listener, secret, controller.clone()));

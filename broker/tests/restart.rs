@@ -3,13 +3,17 @@
 mod support;
 
 use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use protocol::messages::init_producer_id::InitProducerIdRequest;
-use support::{Broker, Client, fetch, numbered, read_all, run, signal, value};
+use support::cluster::free_port;
+use support::{Broker, Client, PATIENCE, fetch, numbered, read_all, run, signal, value};
 
 #[test]
 fn after_a_kill_everything_acknowledged_is_there_without_a_gap() {
@@ -270,13 +274,82 @@ fn an_unwritable_directory_is_refused() {
 }
 
 #[test]
-fn a_log_that_was_lost_is_never_begun_anew() {
+fn a_log_line_that_cannot_be_written_costs_nothing_else() {
+    let temp = tempfile::tempdir().expect("temp");
+    let data = temp.path().join("data");
+    let address: SocketAddr = ([127, 0, 0, 1], free_port()).into();
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").expect("a device");
+    let mut broker = Command::new(env!("CARGO_BIN_EXE_broker"))
+        .args(["standalone", "--metrics", "off", "--data-dir"])
+        .arg(&data)
+        .args(["--listen", &address.to_string()])
+        .stderr(full)
+        .spawn()
+        .expect("starts");
+    let until = Instant::now() + PATIENCE;
+    let mut client = loop {
+        assert!(
+            Instant::now() < until && broker.try_wait().expect("asks").is_none(),
+            "it serves"
+        );
+        match Client::try_connect(address) {
+            Some(client) => break client,
+            None => thread::yield_now(),
+        }
+    };
+    client.create("t", 1, &[]);
+    assert_eq!(client.produce("t", 0, value("v")), Ok(0));
+    broker.kill().expect("kills");
+    broker.wait().expect("ends");
+}
+
+/// What it is called, and how it comes about.
+type Damage = (&'static str, fn(&Path));
+
+#[test]
+fn a_metadata_log_that_is_lost_or_damaged_is_made_anew_from_what_the_broker_knows() {
+    let cut = |log: &Path| {
+        let content = fs::read(log).expect("reads");
+        fs::write(log, &content[..content.len() - 10]).expect("writes");
+    };
+    let spoil = |log: &Path| {
+        let mut content = fs::read(log).expect("reads");
+        content[40] = 0xff;
+        fs::write(log, content).expect("writes");
+    };
+    let empty = |log: &Path| fs::write(log, "").expect("writes");
+    let lose = |log: &Path| fs::remove_dir_all(log.parent().expect("a folder")).expect("removes");
+    let damages: [Damage; 4] = [("cut", cut), ("empty", empty), ("no text", spoil), ("gone", lose)];
+    for (damage, inflict) in damages {
+        let temp = tempfile::tempdir().expect("temp");
+        let data = temp.path().join("data");
+        let broker = Broker::standalone(&data);
+        let mut client = Client::connect(broker.address);
+        client.create("t", 2, &[("retention.ms", "-1")]);
+        client.produce("t", 1, value("kept")).expect("appends");
+        broker.stop();
+        inflict(&data.join("metadata/log"));
+        for start in ["first", "second"] {
+            let broker = Broker::standalone(&data);
+            let mut client = Client::connect(broker.address);
+            let all = read_all(&mut client, "t", 1);
+            assert_eq!(all[0], (0, "kept".to_owned()), "{damage}, {start} start");
+            let after = client.produce("t", 1, value(start));
+            assert_eq!(after, Ok(all.len() as i64), "{damage}, {start} start");
+            broker.stop();
+        }
+    }
+}
+
+#[test]
+fn a_metadata_log_that_is_lost_with_all_that_knew_of_it_is_never_begun_anew() {
     let temp = tempfile::tempdir().expect("temp");
     let data = temp.path().join("data");
     let broker = Broker::standalone(&data);
     Client::connect(broker.address).create("t", 1, &[]);
     broker.stop();
     fs::remove_dir_all(data.join("metadata")).expect("removes");
+    fs::remove_file(data.join("metadata.image")).expect("removes");
     let path = data.to_str().expect("text");
     refused(
         &[
@@ -288,7 +361,7 @@ fn a_log_that_was_lost_is_never_begun_anew() {
             "--listen",
             "127.0.0.1:0",
         ],
-        &["controller"],
+        &["cannot be made anew", "move the data directory away"],
     );
 }
 

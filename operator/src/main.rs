@@ -1,6 +1,6 @@
 //! The operator program.
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -21,7 +21,8 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("operator: {error}");
+            // Nobody may be there to read it.
+            let _ = writeln!(std::io::stderr(), "operator: {error}");
             ExitCode::FAILURE
         }
     }
@@ -29,9 +30,11 @@ fn main() -> ExitCode {
 
 fn start(log: &str) -> anyhow::Result<tokio::runtime::Runtime> {
     let filter = EnvFilter::try_new(log)?;
+    // A line that cannot be written is lost: to complain of it would be to write there, too, and to panic.
     if std::io::stderr().is_terminal() {
         tracing_subscriber::fmt()
             .with_env_filter(filter)
+            .log_internal_errors(false)
             .with_writer(std::io::stderr)
             .init();
     } else {
@@ -39,6 +42,7 @@ fn start(log: &str) -> anyhow::Result<tokio::runtime::Runtime> {
             .json()
             .flatten_event(true)
             .with_env_filter(filter)
+            .log_internal_errors(false)
             .with_writer(std::io::stderr)
             .init();
     }

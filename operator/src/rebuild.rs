@@ -8,12 +8,11 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use control::ClusterRef;
-use controller::{AppendId, LogDocument, SnapshotName, SnapshotRef};
-use controller_host::{MetadataStore as _, entropy::random_bytes};
+use controller_host::{begin_with, entropy::random_bytes};
 use crds::Cluster;
 use kube::Api;
 use model::rebuild::{Circumstances, rebuild};
-use model::{BrokerId, ImageDocument, Lineage, MetadataImage, Nonce, snapshot};
+use model::{BrokerId, ImageDocument, Lineage, Nonce};
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
@@ -88,7 +87,9 @@ pub(crate) async fn make_anew(context: &Context, names: &ClusterNames, what: &st
         };
         match rebuild(&asked.collection.all(), &circumstances) {
             Ok(image) => {
-                write(&store, &image, &circumstances, remains.map(|remains| remains.version)).await?;
+                begin_with(&store, &image, random()?, remains.map(|remains| remains.version))
+                    .await
+                    .map_err(OperatorError::Controller)?;
                 let note = format!(
                     "the metadata log was made anew from the images of the brokers, epoch {}: {what}",
                     image.controller_epoch()
@@ -127,45 +128,6 @@ fn waived(cluster: &Cluster) -> BTreeSet<BrokerId> {
     let text = annotations.and_then(|annotations| annotations.get(crds::WAIVED_ANNOTATION));
     let ids = text.into_iter().flat_map(|text| text.split(','));
     ids.filter_map(|id| id.trim().parse().ok().map(BrokerId)).collect()
-}
-
-async fn write(
-    store: &KubernetesStore,
-    image: &MetadataImage,
-    circumstances: &Circumstances,
-    expected: Option<controller::StoreVersion>,
-) -> Result<(), OperatorError> {
-    let failed =
-        |error: String| OperatorError::Controller(format!("the new metadata log could not be written: {error}"));
-    let chunks = snapshot::encode(image);
-    let name = SnapshotName {
-        offset: image.offset(),
-        suffix: u32::from_be_bytes(random()?),
-    };
-    let reference = SnapshotRef {
-        name,
-        chunks: u32::try_from(chunks.len()).unwrap_or(u32::MAX),
-        hash: snapshot::digest(&chunks),
-    };
-    store
-        .write_snapshot(name, chunks)
-        .await
-        .map_err(|error| failed(error.to_string()))?;
-    let document = LogDocument {
-        controller_epoch: image.controller_epoch(),
-        append_id: AppendId {
-            nonce: circumstances.nonce,
-            number: 0,
-        },
-        snapshot: Some(reference),
-        end_offset: image.offset(),
-        tail: Vec::new(),
-    };
-    store
-        .replace(document, expected)
-        .await
-        .map_err(|error| failed(error.to_string()))?;
-    Ok(())
 }
 
 fn random<const N: usize>() -> Result<[u8; N], OperatorError> {

@@ -43,4 +43,5 @@ pub use partition_log::retention::RemovedSegments;
 pub use partition_log::{OpenState, PartitionLog};
 pub use producer_state::{BATCHES_REMEMBERED, ProducerEntry, ProducerState, SequenceRange};
 pub use recovery::RecoveryReport;
+pub use reserve::give_reserve;
 pub use segment::TimestampOffset;

@@ -12,6 +12,11 @@ const RESERVE: &str = ".reserve";
 /// Bytes kept back: the checkpoints of some ten thousand partitions.
 const RESERVED: usize = 1 << 20;
 
+/// Gives the room in a data directory away that nobody has opened yet; true if there was some.
+pub fn give_reserve(dir: &impl Dir) -> bool {
+    dir.remove(RESERVE).is_ok()
+}
+
 impl<D: Dir> DataDir<D> {
     /// Keeps room back, unless it is kept already. False if there is none.
     ///
@@ -41,7 +46,7 @@ impl<D: Dir> DataDir<D> {
 
     /// Gives the room away; true if there was some.
     pub fn give_reserve(&self) -> bool {
-        self.dir().remove(RESERVE).is_ok()
+        give_reserve(self.dir())
     }
 }
 

@@ -1,6 +1,6 @@
 //! DescribeConfigs: every setting of a topic or broker with its value, its source and what it means.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use broker_network::Responses;
 use model::config::{self, ConfigKey, ConfigKind, ConfigSource, GROUP_KEYS, Setting, TOPIC_KEYS, Update};
@@ -28,9 +28,18 @@ pub(super) fn handle(call: &Call<'_>, responses: &mut Responses) -> Result<(), B
         broker: call.broker,
         request: &request,
     };
+    // What is asked for twice is answered once: an answer is a hundred times longer than what asks for it.
+    let mut seen = HashSet::new();
     let results = request
         .resources
         .iter()
+        .filter(|resource| {
+            seen.insert((
+                resource.resource_type,
+                &resource.resource_name,
+                &resource.configuration_keys,
+            ))
+        })
         .map(|resource| description.of(resource))
         .collect();
     call.answer(

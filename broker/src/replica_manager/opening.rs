@@ -144,7 +144,12 @@ impl ReplicaManager {
         };
         match opened {
             Ok((log, report)) => {
-                tracing::debug!(topic_partition = %name, ?report, "opened");
+                if report.cut.is_some() || report.segments_removed > 0 {
+                    // Nobody has said that these were on the disk, but somebody may have been told that they were written.
+                    tracing::warn!(topic_partition = %name, ?report, "the end of the log was damaged, and is cut off");
+                } else {
+                    tracing::debug!(topic_partition = %name, ?report, "opened");
+                }
                 Ok(log)
             }
             Err(error) => {

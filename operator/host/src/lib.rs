@@ -23,4 +23,4 @@ pub use handle::{ControllerHandle, MetadataWatch};
 pub use host::{ControllerHost, Ending, HostState, ProbeAddress, advertised_addresses};
 pub use metrics::HostMetrics;
 pub use server::{Resolver, Single, serve_control};
-pub use store::{AppendFailure, FileStore, MemoryStore, MetadataStore, StoreError};
+pub use store::{AppendFailure, FileStore, MemoryStore, MetadataStore, StoreError, begin_with};

@@ -5,9 +5,11 @@ use std::path::PathBuf;
 
 use controller::{LogDocument, SnapshotName, StoreVersion, StoredLog};
 
+mod beginning;
 mod file;
 mod memory;
 
+pub use beginning::begin_with;
 pub use file::FileStore;
 pub use memory::{Fault, MemoryStore};
 

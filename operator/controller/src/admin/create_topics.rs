@@ -16,6 +16,10 @@ use crate::entropy::Entropy;
 use crate::input::{AdminRequest, Version};
 use crate::topics::{self, NewTopic, TopicError, TopicRequest};
 
+/// Partitions of all topics of one request at most (Kafka's `ReplicationControlManager.MAX_PARTITIONS_PER_BATCH`): the
+/// controller does nothing else while it places them, and its answer is many times longer than the request.
+const MOST_PARTITIONS: usize = 10_000;
+
 /// A decoded request, with what would happen to each topic.
 #[derive(Debug, Clone)]
 pub struct CreatePlan {
@@ -47,10 +51,20 @@ pub struct PlannedTopic {
 /// What became of one topic of a plan.
 pub type Outcome = Result<TopicId, TopicError>;
 
+fn partitions_of(image: &MetadataImage, request: &CreateTopicsRequest) -> usize {
+    let count = |topic: &CreatableTopic| match topic.num_partitions {
+        _ if !topic.assignments.is_empty() => topic.assignments.len(),
+        // One that will be refused, for it has no partition, costs about as much.
+        wanted => topics::resolve_partitions(image, wanted).map_or(wanted.max(1) as usize, |count| count as usize),
+    };
+    request.topics.iter().map(count).fold(0, usize::saturating_add)
+}
+
 impl CreatePlan {
     /// Decodes a request and checks each topic against the image and against those before it in the request.
     pub fn decode(image: &MetadataImage, version: Version, body: &[u8]) -> Result<Self, Refusal> {
         let request = CreateTopicsRequest::decode(&mut Reader::new(body), version)?;
+        let too_many = partitions_of(image, &request) > MOST_PARTITIONS;
         let mut scratch = image.clone();
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         for topic in &request.topics {
@@ -63,7 +77,11 @@ impl CreatePlan {
                 continue;
             }
             let assignment = assignment(topic);
-            let plan = if counts.get(topic.name.as_str()).is_some_and(|count| *count > 1) {
+            let plan = if too_many {
+                let message =
+                    format!("The request is for more than {MOST_PARTITIONS} partitions: ask for fewer at a time.");
+                Err(TopicError::new(ErrorCode::PolicyViolation, message))
+            } else if counts.get(topic.name.as_str()).is_some_and(|count| *count > 1) {
                 Err(TopicError::new(ErrorCode::InvalidRequest, "Duplicate topic name."))
             } else {
                 assignment

@@ -174,7 +174,7 @@ async fn others_hear_at_once_that_a_broker_may_be_dead() {
     let client = client(server.address);
     let (survivor, _) = join(&client, 1).await;
     let (victim, registered) = join(&client, 2).await;
-    let mut guards = ["one", "two"].map(|name| StreamGuard::open(&directory.path().join(name)).unwrap());
+    let mut guards = ["one", "two"].map(|name| StreamGuard::open(directory.path().join(name)).unwrap());
     let [first, second] = &mut guards;
     let mut stream = client.watch(&watch(&survivor, None), first, PATIENCE).await.unwrap();
     let mut image = MetadataImage::empty();
