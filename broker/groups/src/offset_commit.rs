@@ -121,7 +121,7 @@ impl GroupCoordinator {
         request.topics.iter().all(|topic| {
             let named = Some(TopicId(topic.topic_id)).filter(|TopicId(id)| !id.is_nil());
             let id = named.or_else(|| self.topics.get(&topic.name).map(|(id, _)| id));
-            let has_had = |index| {
+            let had = |index| {
                 id.and_then(|id| member.current.since.get(id, index))
                     .is_some_and(|since| told >= since)
             };
@@ -130,7 +130,7 @@ impl GroupCoordinator {
                 .iter()
                 // What is refused for itself is not looked at.
                 .filter(|partition| !has_too_much_metadata(partition, metadata_max))
-                .all(|partition| has_had(partition.partition_index))
+                .all(|partition| had(partition.partition_index))
         })
     }
 }

@@ -43,7 +43,8 @@ pub(crate) struct Stage {
     compared: Vec<Compared>,
     /// APIs that a script asks for and that are not served here: nobody is asked.
     skipped: BTreeSet<ApiKey>,
-    v: i16,
+    /// The number of the loop that is played.
+    v: Option<i16>,
     /// Show every pair of answers.
     trace: bool,
 }
@@ -55,7 +56,7 @@ impl Stage {
             barnabas: Side::new(barnabas),
             compared: Vec::new(),
             skipped: BTreeSet::new(),
-            v: 0,
+            v: None,
             trace,
         }
     }
@@ -76,8 +77,9 @@ impl Stage {
                 self.skipped.insert(ask.key);
             }
             Step::Ask(ask) => {
-                for version in ask.versions.list(ask.key, self.v) {
-                    self.set_v(version);
+                for version in ask.versions.list(ask.key, self.v.unwrap_or_default()) {
+                    // In a loop it is the loop's, whatever version is asked in.
+                    self.set_v(self.v.unwrap_or(version));
                     self.ask(ask, version)
                         .with_context(|| format!("{} {version} {}", ask.key, ask.title))?;
                 }
@@ -136,10 +138,10 @@ impl Stage {
             }
             Step::Each { from, to, steps } => {
                 for v in *from..=*to {
-                    self.set_v(v);
-                    self.v = v;
+                    self.v = Some(v);
                     self.steps(steps)?;
                 }
+                self.v = None;
             }
         }
         Ok(())

@@ -263,6 +263,20 @@ pub(crate) const LATER: &[Intended] = &[
         places: &[("CreateTopics", "without time", "*")],
     },
     Intended {
+        title: "A member whose answer was lost may ask again",
+        reason: "Kafka answers UNRELEASED_INSTANCE_ID to a static member that joins again under its own id, because the first answer did not \
+                 reach it, and GROUP_ID_NOT_FOUND to one that was away while its group became classic. Java's consumer ends with either. \
+                 Here the former is taken for what it is, and the latter is UNKNOWN_MEMBER_ID, after which it joins anew.",
+        places: &[
+            ("ConsumerGroupHeartbeat", "it joins once more", "*"),
+            (
+                "ConsumerGroupHeartbeat",
+                "a member of a group of connectors",
+                "error_code",
+            ),
+        ],
+    },
+    Intended {
         title: "What is described twice is told once",
         reason: "The configuration of a topic is a hundred times longer than its name: a request that repeats one name would cost the \
                  memory of gigabytes.",
