@@ -9,7 +9,7 @@ use std::time::Duration;
 use broker_log::DataDir as LogDir;
 use broker_log::dir::fs::FsDir;
 use broker_network::{
-    DEFAULT_FRAME_LIMIT, IdleLimit, NetworkConfig, Server, SilentConnections, connection_limit, raise_descriptor_limit,
+    ConnectionLimit, DEFAULT_FRAME_LIMIT, IdleLimit, NetworkConfig, Server, SilentConnections, raise_descriptor_limit,
 };
 use broker_replication::Standing;
 use control::StreamGuard;
@@ -47,9 +47,6 @@ const HAND_OVER: Duration = Duration::from_secs(5);
 
 /// How long answers may take to leave when the broker stops.
 const FAREWELL: Duration = Duration::from_millis(500);
-
-/// Descriptors kept for segments and their indexes, out of all that the process may open.
-const DESCRIPTORS_FOR_LOGS: u64 = 4096;
 
 /// A file beside the image: the highest controller that was ever followed.
 const GUARD_FILE: &str = "metadata.guard";
@@ -187,6 +184,8 @@ pub async fn run(
         groups: GroupManager::new(),
         controller: link,
         producer_ids: ProducerIds::default(),
+        descriptors,
+        max_connections: ConnectionLimit::new(0),
         idle_limit: IdleLimit::default(),
         silent_connections: SilentConnections::default(),
         metrics: metrics.clone(),
@@ -246,14 +245,13 @@ pub async fn run(
         .collect();
     let mut network = NetworkConfig::new(listeners.into_iter().flat_map(|listener| listener.sockets).collect());
     network.threads = args.threads.unwrap_or(network.threads).max(1);
-    let max_connections = connection_limit(descriptors, DESCRIPTORS_FOR_LOGS);
-    network.max_connections = max_connections;
+    network.max_connections = broker.max_connections.clone();
     network.memory_budget_bytes = args.request_memory;
     network.frame_limit = frame_limit;
     network.idle_limit = broker.idle_limit.clone();
     network.silent_connections = broker.silent_connections.clone();
     let server = Server::start(network, Arc::new(ApiHandler::new(Arc::clone(&broker))))?;
-    network_metrics::register(&metrics, server.metrics(), args.request_memory, max_connections);
+    network_metrics::register(&metrics, server.metrics(), args.request_memory, &broker.max_connections);
     let background = Background::start(Arc::clone(&broker))?;
     let groups = GroupManager::start(Arc::clone(&broker))?;
     broker.groups.nudge();

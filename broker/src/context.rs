@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use broker_network::{IdleLimit, SilentConnections};
+use broker_network::{ConnectionLimit, IdleLimit, SilentConnections};
 use model::config;
 use model::{BrokerId, ClusterId, Endpoint, MetadataImage, PartitionIndex, TopicId};
 use protocol::ErrorCode;
@@ -23,6 +23,9 @@ use crate::replica_manager::ReplicaManager;
 
 /// How long a request that changed metadata waits until this broker shows the change.
 pub const METADATA_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Descriptors kept for segments and their indexes at least, out of all that the process may open.
+const DESCRIPTORS_FOR_LOGS: u64 = 4096;
 
 /// One broker, as its request handlers see it.
 #[derive(Debug)]
@@ -49,6 +52,10 @@ pub struct BrokerContext {
     pub controller: ControllerLink,
     /// Ids for idempotent producers.
     pub producer_ids: ProducerIds,
+    /// Files and connections that this process may have open.
+    pub descriptors: u64,
+    /// How many of them are for clients.
+    pub max_connections: ConnectionLimit,
     /// How long a connection may ask nothing.
     pub idle_limit: IdleLimit,
     /// Ends connections over which nothing came while this host was cut off.
@@ -83,6 +90,7 @@ impl BrokerContext {
         self.follow_settings(image);
         self.departures.follow(&self.metadata.image(), image, monotonic());
         let following = self.replicas.apply(image, standing);
+        self.leave_room_for_logs();
         self.fetchers.apply(self, image, standing, following);
     }
 
@@ -118,6 +126,13 @@ impl BrokerContext {
         }
         brokers.sort_by_key(|broker| broker.id);
         brokers
+    }
+
+    /// A log that can open no file is offline: clients are refused sooner. Each log has a file open, and for moments more.
+    fn leave_room_for_logs(&self) {
+        let logs = self.replicas.topics().partitions().count() as u64;
+        let reserved = DESCRIPTORS_FOR_LOGS.max(logs + logs / 16 + DESCRIPTORS_FOR_LOGS / 4);
+        self.max_connections.leave_room(self.descriptors, reserved);
     }
 
     /// Obeys what the cluster's configuration says of this process, beyond its partitions.

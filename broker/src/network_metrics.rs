@@ -2,17 +2,22 @@
 
 use std::sync::Arc;
 
-use broker_network::{ListenerMetrics, NetworkMetrics};
+use broker_network::{ConnectionLimit, ListenerMetrics, NetworkMetrics};
 use prometheus::proto::MetricFamily;
 
 use crate::metrics::BrokerMetrics;
 use crate::metrics::computed::{self, counters, gauges, one};
 
 /// Adds the network's counters to `/metrics`.
-pub fn register(metrics: &BrokerMetrics, network: &Arc<NetworkMetrics>, budget_bytes: usize, max_connections: usize) {
-    let network = Arc::clone(network);
+pub fn register(
+    metrics: &BrokerMetrics,
+    network: &Arc<NetworkMetrics>,
+    budget_bytes: usize,
+    max_connections: &ConnectionLimit,
+) {
+    let (network, max_connections) = (Arc::clone(network), max_connections.clone());
     let registered = computed::register(metrics.registry(), "barnabas_network", move || {
-        families(&network, budget_bytes, max_connections)
+        families(&network, budget_bytes, max_connections.get())
     });
     if let Err(error) = registered {
         tracing::error!(%error, "the network's metrics are not shown");

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use crate::complaints::Complaints;
 use crate::metrics::ListenerMetrics;
 use crate::worker::Inbox;
-use crate::{ConnectionInfo, Listener, ListenerName, NetworkError, NetworkMetrics};
+use crate::{ConnectionInfo, ConnectionLimit, Listener, ListenerName, NetworkError, NetworkMetrics};
 
 /// Pause after the system failed to accept for want of something.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -27,7 +27,7 @@ pub(crate) struct Acceptor {
     /// Held so that a connection can still be accepted and closed when no descriptor is left; else it
     /// would wake the acceptor for ever.
     reserve: Option<TcpListener>,
-    max_connections: usize,
+    max_connections: ConnectionLimit,
     inboxes: Arc<[Inbox]>,
     metrics: Arc<NetworkMetrics>,
     ids: Arc<AtomicU64>,
@@ -53,7 +53,7 @@ pub(crate) struct Place {
 impl Acceptor {
     pub(crate) fn new(
         listener: Listener,
-        max_connections: usize,
+        max_connections: ConnectionLimit,
         inboxes: Arc<[Inbox]>,
         metrics: Arc<NetworkMetrics>,
         ids: Arc<AtomicU64>,
@@ -104,7 +104,7 @@ impl Acceptor {
             return;
         };
         let open = self.metrics.connections();
-        if open >= self.max_connections {
+        if open >= self.max_connections.get() {
             counts.refused.fetch_add(1, Ordering::Relaxed);
             drop(socket);
             self.refuse("as many connections are open as are allowed", open);

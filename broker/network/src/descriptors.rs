@@ -25,14 +25,6 @@ pub fn raise_descriptor_limit() -> u64 {
     current.unwrap_or(UNLIMITED)
 }
 
-/// How many connections fit beside `reserved` other files (logs, control connections) under a limit of
-/// `descriptors`; never less than 16, so that a hopeless limit shows as errors with a cause.
-pub fn connection_limit(descriptors: u64, reserved: u64) -> usize {
-    usize::try_from(descriptors.saturating_sub(reserved))
-        .unwrap_or(usize::MAX)
-        .max(16)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -42,11 +34,5 @@ mod tests {
         let limit = raise_descriptor_limit();
         assert_eq!(getrlimit(Resource::Nofile).current.unwrap_or(UNLIMITED), limit);
         assert_eq!(getrlimit(Resource::Nofile).maximum.unwrap_or(UNLIMITED), limit);
-    }
-
-    #[test]
-    fn connections_leave_room_for_other_files() {
-        assert_eq!(connection_limit(20_000, 5_000), 15_000);
-        assert_eq!(connection_limit(100, 5_000), 16);
     }
 }

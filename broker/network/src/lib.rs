@@ -17,6 +17,7 @@ mod budget;
 mod cold;
 mod complaints;
 mod connection;
+mod connection_limit;
 mod descriptors;
 mod error;
 mod frames;
@@ -36,7 +37,8 @@ mod silent_connections;
 mod slot;
 mod worker;
 
-pub use descriptors::{connection_limit, raise_descriptor_limit};
+pub use connection_limit::ConnectionLimit;
+pub use descriptors::raise_descriptor_limit;
 pub use error::NetworkError;
 pub use handler::{ConnectionInfo, Frame, RequestHandler};
 pub use idle_limit::IdleLimit;

@@ -8,7 +8,9 @@ use crate::acceptor::Acceptor;
 use crate::budget::MemoryBudget;
 use crate::complaints::Complaints;
 use crate::worker::{Shared, Worker};
-use crate::{IdleLimit, Listener, ListenerName, NetworkError, NetworkMetrics, RequestHandler, SilentConnections};
+use crate::{
+    ConnectionLimit, IdleLimit, Listener, ListenerName, NetworkError, NetworkMetrics, RequestHandler, SilentConnections,
+};
 
 /// The frame limit while no topic allows larger batches: 100 MiB (Kafka's `socket.request.max.bytes`). Clients fill a request
 /// with a batch of each partition that has some.
@@ -24,8 +26,8 @@ pub struct NetworkConfig {
     pub listeners: Vec<Listener>,
     /// Network threads; as many as cores is right.
     pub threads: usize,
-    /// Most connections open at once; see [`connection_limit`](crate::connection_limit).
-    pub max_connections: usize,
+    /// Most connections open at once.
+    pub max_connections: ConnectionLimit,
     /// Memory for frames larger than a few KiB that are still arriving, over all connections, in bytes.
     pub memory_budget_bytes: usize,
     /// Longest frame accepted, in bytes. The broker raises it with the largest `max.message.bytes`.
@@ -44,7 +46,7 @@ impl NetworkConfig {
         Self {
             listeners,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
-            max_connections: 10_000,
+            max_connections: ConnectionLimit::new(10_000),
             memory_budget_bytes: 64 << 20,
             frame_limit: Arc::new(AtomicUsize::new(DEFAULT_FRAME_LIMIT)),
             idle_limit: IdleLimit::default(),
@@ -127,7 +129,7 @@ impl Server {
         for (listener, worker) in config.listeners.into_iter().zip(server.workers.iter().cycle()) {
             worker.accept(Acceptor::new(
                 listener,
-                config.max_connections,
+                config.max_connections.clone(),
                 Arc::clone(&inboxes),
                 Arc::clone(&metrics),
                 Arc::clone(&ids),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use broker_network::{Chunk, Response, SilentConnections};
+use broker_network::{Chunk, ConnectionLimit, Response, SilentConnections};
 use bytes::Bytes;
 use harness::{Client, Harness, eventually};
 
@@ -506,7 +506,7 @@ fn a_client_that_takes_nothing_for_too_long_is_closed() {
 
 #[test]
 fn connections_beyond_the_limit_are_refused_and_counted() {
-    let server = Harness::with(|config| config.max_connections = 3);
+    let server = Harness::with(|config| config.max_connections = ConnectionLimit::new(3));
     let mut clients: Vec<Client> = (0..3).map(|_| server.client()).collect();
     for client in &mut clients {
         client.send(b"=in");
