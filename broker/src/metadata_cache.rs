@@ -108,7 +108,7 @@ impl ImageFile {
         };
         let (document, good) = ImageDocument::decode(&bytes).map_err(|error| StartError::Image {
             path: path.clone(),
-            reason: error.to_string(),
+            reason: format!("{error}; move the file away if it is damaged: the controller sends what was in it again"),
         })?;
         let opened = OpenOptions::new().write(true).open(&path).and_then(|file| {
             // A torn last line was never acted on; what is appended must not continue it.

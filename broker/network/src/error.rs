@@ -31,7 +31,9 @@ pub enum NetworkError {
         source: io::Error,
     },
     /// A network thread could not be started.
-    #[error("cannot start network thread {index} of {threads}: {source}; allow more threads or start fewer")]
+    #[error(
+        "cannot start network thread {index} of {threads}: {source}; start fewer (--threads), or allow more threads and open files (ulimit -u, ulimit -n)"
+    )]
     Thread {
         /// Which one, from 0.
         index: usize,

@@ -5,7 +5,9 @@
 
 use std::sync::Arc;
 
-use super::{Assembly, BadLength, Bounds, Handed, LEAST_BUFFER, PREFIX, declared};
+use super::{Assembly, BadLength, Bounds, Handed};
+#[cfg(feature = "fuzzing")]
+use super::{LEAST_BUFFER, PREFIX, declared};
 use crate::budget::MemoryBudget;
 use crate::{Frame, NetworkMetrics};
 
