@@ -284,7 +284,7 @@ impl Bench {
             Effect::Probe { broker } => self.probes.push(broker),
             Effect::WakeAt(at) => self.wake = Some(at),
             Effect::StepDown(reason) => self.stepped_down = Some(reason),
-            Effect::Elected { .. } => {}
+            Effect::Elected { .. } | Effect::Suspect { .. } => {}
         }
         None
     }
@@ -314,6 +314,7 @@ fn name(effect: &Effect) -> &'static str {
         Effect::Publish { .. } => "publish",
         Effect::Reply { .. } => "reply",
         Effect::Probe { .. } => "probe",
+        Effect::Suspect { .. } => "suspect",
         Effect::WakeAt(_) => "wake",
         Effect::StepDown(_) => "step down",
     }

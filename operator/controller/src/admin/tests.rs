@@ -78,7 +78,7 @@ fn each_topic_has_its_own_error_with_a_sentence() {
     assert_eq!(code(topic(&"x".repeat(250), 1)), Some(ErrorCode::InvalidTopicException));
     assert_eq!(code(topic("t", 0)), Some(ErrorCode::InvalidPartitions));
     assert_eq!(code(topic("t", -2)), Some(ErrorCode::InvalidPartitions));
-    assert_eq!(code(topic("t", i32::MAX)), Some(ErrorCode::InvalidPartitions));
+    assert_eq!(code(topic("t", i32::MAX)), Some(ErrorCode::PolicyViolation));
     let factor = |factor| CreatableTopic {
         replication_factor: factor,
         ..topic("t", 1)
@@ -104,6 +104,25 @@ fn each_topic_has_its_own_error_with_a_sentence() {
     assert_eq!(code(config("no.such.key", Some("1"))), Some(ErrorCode::InvalidConfig));
     assert_eq!(code(config("retention.ms", None)), Some(ErrorCode::InvalidConfig));
     assert_eq!(code(config("retention.ms", Some("5"))), None);
+}
+
+#[test]
+fn a_request_is_for_10_000_partitions_at_most() {
+    let mut bench = Bench::cluster(1);
+    let codes = |bench: &mut Bench, topics| -> Vec<i16> {
+        let response = create(bench, topics);
+        response.topics.iter().map(|topic| topic.error_code).collect()
+    };
+    let refused = ErrorCode::PolicyViolation.code();
+    assert_eq!(codes(&mut bench, vec![topic("a", 9_999), topic("b", 2)]), [refused; 2]);
+    let none = |name: &str| topic(name, 0);
+    let many = (0..10_001).map(|number| none(&number.to_string())).collect();
+    assert_eq!(
+        codes(&mut bench, many)[..2],
+        [refused; 2],
+        "each that is refused costs, too"
+    );
+    assert_eq!(codes(&mut bench, vec![topic("a", 9_999), topic("b", 1)]), [0, 0]);
 }
 
 #[test]

@@ -237,6 +237,23 @@ fn rule_03_leave_to_go_is_given_only_from_the_committed_image() {
         incarnation,
     });
     assert!(bench.image().broker(BrokerId(0)).is_some_and(|broker| broker.fenced));
+    assert!(!bench.order.contains(&"suspect"), "nobody doubts what it said itself");
+}
+
+#[test]
+fn rule_20_a_stream_that_breaks_is_a_suspicion_and_no_fence() {
+    let mut bench = Bench::cluster(2);
+    bench.give(Input::SessionEnded {
+        broker: BrokerId(1),
+        incarnation: registration(1, 9).incarnation,
+    });
+    assert!(!bench.order.contains(&"suspect"), "a process of the past");
+    bench.give(Input::SessionEnded {
+        broker: BrokerId(1),
+        incarnation: registration(1, 1).incarnation,
+    });
+    assert!(bench.order.contains(&"suspect"));
+    assert!(bench.image().is_eligible(BrokerId(1)));
 }
 
 #[test]
