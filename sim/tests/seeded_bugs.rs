@@ -7,8 +7,8 @@ use broker_replication::seeded::{self, Bug};
 use controller::append::Sabotage;
 use sim::cluster::{Bugs, Cluster, Plan};
 
-/// Histories that are looked at for one bug, at most.
-const AT_MOST: u64 = 200;
+/// Histories that are looked at for one bug, at most: twice what the rarest took (`docs/simulation.md`).
+const AT_MOST: u64 = 550;
 
 /// A bug, where it is planted: in a replica, or in what connects the parts.
 #[derive(Debug, Clone, Copy)]
