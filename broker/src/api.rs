@@ -41,6 +41,7 @@ mod leadership;
 mod leave_group;
 mod list_groups;
 mod list_offsets;
+mod merge;
 mod metadata;
 mod offset_commit;
 mod offset_delete;

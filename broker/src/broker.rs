@@ -295,6 +295,6 @@ pub(crate) fn open_guard(directory: &Path) -> Result<StreamGuard, StartError> {
     })
 }
 
-fn random(what: &'static str) -> Result<[u8; 16], StartError> {
+pub(crate) fn random<const N: usize>(what: &'static str) -> Result<[u8; N], StartError> {
     random_bytes().map_err(|source| StartError::System { what, source })
 }

@@ -9,6 +9,7 @@ use protocol::messages::offset_commit::{
 };
 
 use super::group::{NAMES_TOPICS_BY_ID, exists, name_of, submit};
+use super::merge::merge;
 use super::{BadRequest, Call};
 
 pub(super) fn handle(call: &Call<'_>, responses: &mut Responses) -> Result<(), BadRequest> {
@@ -30,7 +31,12 @@ pub(super) fn handle(call: &Call<'_>, responses: &mut Responses) -> Result<(), B
             Err(error) => refused(asked, error),
         };
         OffsetCommitResponse {
-            topics: merged(body.topics, unknown),
+            topics: merge(
+                body.topics,
+                unknown,
+                |topic| (topic.name.clone(), topic.topic_id),
+                |topic, more| topic.partitions.extend(more.partitions),
+            ),
             ..body
         }
     });
@@ -85,20 +91,4 @@ fn split(
         }
     }
     (request, unknown)
-}
-
-/// A topic of which only some partitions exist is one topic in the answer.
-fn merged(
-    mut known: Vec<OffsetCommitResponseTopic>,
-    unknown: Vec<OffsetCommitResponseTopic>,
-) -> Vec<OffsetCommitResponseTopic> {
-    for topic in unknown {
-        let same =
-            |other: &&mut OffsetCommitResponseTopic| (&other.name, other.topic_id) == (&topic.name, topic.topic_id);
-        match known.iter_mut().find(same) {
-            Some(other) => other.partitions.extend(topic.partitions),
-            None => known.push(topic),
-        }
-    }
-    known
 }

@@ -8,6 +8,7 @@ use protocol::messages::offset_delete::{
 };
 
 use super::group::{exists, submit};
+use super::merge::merge;
 use super::{BadRequest, Call};
 
 pub(super) fn handle(call: &Call<'_>, responses: &mut Responses) -> Result<(), BadRequest> {
@@ -42,7 +43,12 @@ pub(super) fn handle(call: &Call<'_>, responses: &mut Responses) -> Result<(), B
             Ok(Response::DeleteOffsets(mut body)) => {
                 // An error of the whole request is told alone.
                 if body.error_code == ErrorCode::None.code() {
-                    body.topics = merged(body.topics, unknown);
+                    body.topics = merge(
+                        body.topics,
+                        unknown,
+                        |topic| topic.name.clone(),
+                        |topic, more| topic.partitions.extend(more.partitions),
+                    );
                 }
                 body
             }
@@ -57,48 +63,5 @@ fn refused(error: ErrorCode) -> OffsetDeleteResponse {
     OffsetDeleteResponse {
         error_code: error.code(),
         ..OffsetDeleteResponse::default()
-    }
-}
-
-/// A topic of which only some partitions exist is one topic in the answer.
-fn merged(
-    mut known: Vec<OffsetDeleteResponseTopic>,
-    unknown: Vec<OffsetDeleteResponseTopic>,
-) -> Vec<OffsetDeleteResponseTopic> {
-    for topic in unknown {
-        match known.iter_mut().find(|other| other.name == topic.name) {
-            Some(other) => other.partitions.extend(topic.partitions),
-            None => known.push(topic),
-        }
-    }
-    known
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn topic(name: &str, index: i32, error: ErrorCode) -> OffsetDeleteResponseTopic {
-        OffsetDeleteResponseTopic {
-            name: name.to_owned(),
-            partitions: vec![OffsetDeleteResponsePartition {
-                partition_index: index,
-                error_code: error.code(),
-            }],
-        }
-    }
-
-    #[test]
-    fn a_topic_is_answered_once_though_some_of_its_partitions_are_not_there() {
-        let unknown = ErrorCode::UnknownTopicOrPartition;
-        let answer = merged(
-            vec![topic("mail", 0, ErrorCode::None)],
-            vec![topic("mail", 9, unknown), topic("none", 0, unknown)],
-        );
-        let shape: Vec<_> = answer
-            .iter()
-            .map(|topic| (topic.name.as_str(), topic.partitions.len()))
-            .collect();
-        assert_eq!(shape, [("mail", 2), ("none", 1)]);
     }
 }

@@ -11,7 +11,6 @@ use broker_log::dir::fs::FsDir;
 use broker_log::give_reserve;
 use control::{Reason, Watch};
 use controller::{Format, Settings, StepDown};
-use controller_host::entropy::random_bytes;
 use controller_host::{
     ControllerHandle, ControllerHost, Direct, Ending, FileStore, StoreError, advertised_addresses, begin_with,
 };
@@ -19,7 +18,7 @@ use model::rebuild::{Circumstances, rebuild};
 use model::{ImageDocument, IncarnationId, Lineage, MetadataImage, Nonce};
 
 use super::{ID, STORE};
-use crate::broker::open_guard;
+use crate::broker::{open_guard, random};
 use crate::data_dir::DataDir;
 use crate::error::StartError;
 use crate::membership::position;
@@ -65,7 +64,7 @@ async fn start(data_dir: &DataDir, image: &MetadataImage) -> Result<ControllerHa
         StoreError::Unusable { .. } => Failed::Log(error.to_string()),
         other => Failed::Otherwise(StartError::Controller(other.to_string())),
     })?;
-    let mut settings = Settings::new("standalone", random().map_err(Failed::Otherwise)?);
+    let mut settings = Settings::new("standalone", random("a controller's seed").map_err(Failed::Otherwise)?);
     if data_dir.identity().is_some() {
         // METADATA 23: there was a log, so an empty folder is a loss and no beginning.
         settings.format = Format::Refuse;
@@ -80,7 +79,7 @@ async fn start(data_dir: &DataDir, image: &MetadataImage) -> Result<ControllerHa
     // METADATA 23: whether the log has all that the broker knows. A look, no watch: it ends at once.
     let look = Watch {
         broker_id: ID,
-        incarnation: IncarnationId::from_random(random().map_err(Failed::Otherwise)?),
+        incarnation: IncarnationId::from_random(random("an incarnation id").map_err(Failed::Otherwise)?),
         position: position(image),
     };
     match controller.watch(look).await {
@@ -104,8 +103,8 @@ async fn make_anew(data_dir: &DataDir, image: MetadataImage, reason: &str) -> Re
         .highest()
         .unwrap_or_else(|| image.identity());
     let circumstances = Circumstances {
-        lineage: Lineage::from_random(random()?),
-        nonce: Nonce::from_random(random()?),
+        lineage: Lineage::from_random(random("a lineage")?),
+        nonce: Nonce::from_random(random("a nonce")?),
         waived: BTreeSet::new(),
         // What a damaged log says is not believed; the rise is far above anything that it can have said.
         stored: None,
@@ -116,7 +115,9 @@ async fn make_anew(data_dir: &DataDir, image: MetadataImage, reason: &str) -> Re
 
     let aside = set_aside(data_dir.path()).map_err(|error| refuse(error.to_string()))?;
     let store = FileStore::open(data_dir.path().join(STORE)).map_err(|error| refuse(error.to_string()))?;
-    begin_with(&store, &image, random()?, None).await.map_err(refuse)?;
+    begin_with(&store, &image, random("the name of a snapshot")?, None)
+        .await
+        .map_err(refuse)?;
     tracing::warn!(
         reason,
         aside = aside.map(|path| path.display().to_string()),
@@ -140,11 +141,4 @@ fn set_aside(directory: &Path) -> std::io::Result<Option<PathBuf>> {
         }
         number += 1;
     }
-}
-
-fn random<const N: usize>() -> Result<[u8; N], StartError> {
-    random_bytes().map_err(|source| StartError::System {
-        what: "random bytes",
-        source,
-    })
 }
