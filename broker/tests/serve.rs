@@ -117,14 +117,25 @@ fn a_repeated_batch_of_an_idempotent_producer_is_stored_once() {
 #[test]
 fn transactions_are_refused_and_not_pretended() {
     let (_temp, _broker, mut client) = started();
-    let refused = client.call(
-        &InitProducerIdRequest {
-            transactional_id: Some("t".to_owned()),
-            ..Default::default()
-        },
-        4,
-    );
-    assert_ne!(refused.error_code, 0);
+    for version in 0..=5 {
+        let refused = client.call(
+            &InitProducerIdRequest {
+                transactional_id: Some("t".to_owned()),
+                ..Default::default()
+            },
+            version,
+        );
+        assert_eq!(
+            refused.error_code,
+            ErrorCode::InvalidRequest.code(),
+            "version {version}"
+        );
+        assert_eq!(
+            (refused.producer_id, refused.producer_epoch),
+            (-1, -1),
+            "version {version}"
+        );
+    }
     let group = FindCoordinatorRequest {
         coordinator_keys: vec!["g".to_owned()],
         ..Default::default()

@@ -97,7 +97,7 @@ pub(crate) const INTENDED: &[Intended] = &[
         places: &[
             ("Produce", "transactional *", "*.error_code"),
             ("FindCoordinator", "a transactional id", "*"),
-            ("InitProducerId", "a transactional id", "error_code"),
+            ("InitProducerId", "a transactional id", "*"),
         ],
     },
     Intended {
