@@ -1,24 +1,23 @@
-//! From frames to handlers: the table of APIs, and how a handler answers.
+//! From frames to handlers: the table of APIs.
 //!
-//! One file per API below, each with one `handle`. What a frame asks for is decided here, nothing else.
+//! One file per API below, each with one `handle`, which takes a [`Call`] and answers it. What a frame asks for is decided
+//! here, nothing else.
 
-use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Instant;
 
-use broker_network::{ConnectionInfo, Frame, RequestHandler, Response, Responses, Slot};
-use model::BrokerId;
+use broker_network::{ConnectionInfo, Frame, RequestHandler, Responses};
+use protocol::ApiKey;
 use protocol::api::{self, Api};
-use protocol::header::{RequestHeader, RequestPeek, put_response_header};
-use protocol::{ApiKey, DecodeError, EncodeError, Message, Reader, Request};
+use protocol::header::{RequestHeader, RequestPeek};
 
-use crate::clock::monotonic;
 use crate::context::BrokerContext;
-use crate::departures::{LastQuestion, MOMENT};
 
 mod acls;
 mod alter_configs;
 mod api_versions;
+mod call;
+mod client_connection;
 mod consumer_group_describe;
 mod consumer_group_heartbeat;
 mod create_partitions;
@@ -50,51 +49,13 @@ mod offset_for_leader_epoch;
 mod produce;
 mod sync_group;
 
+use call::{BadRequest, Call, ReplyTo};
+use client_connection::ClientConnection;
+
 /// Serves the connections of one broker.
 #[derive(Debug)]
 pub struct ApiHandler {
     broker: Arc<BrokerContext>,
-}
-
-/// What is remembered of a connection.
-#[derive(Debug)]
-pub struct ClientConnection {
-    listener: Arc<str>,
-    host: Arc<str>,
-    /// Said when the connection ends, to requests that wait on its behalf.
-    ended: Arc<tokio::sync::Notify>,
-    /// Memory of the last produce requests, kept for the next.
-    produce: produce::Scratch,
-    /// Of the questions about who leads and coordinates.
-    last_question: RefCell<LastQuestion>,
-}
-
-/// A request that cannot be answered: its connection is closed, and nobody else notices.
-#[derive(Debug, thiserror::Error)]
-enum BadRequest {
-    #[error("the request cannot be decoded: {0}")]
-    Decode(#[from] DecodeError),
-    #[error("the response cannot be encoded: {0}")]
-    Encode(#[from] EncodeError),
-    #[error("API key {key} version {version} is not served")]
-    Unsupported { key: i16, version: i16 },
-}
-
-/// One request on its way to its handler.
-struct Call<'a> {
-    broker: &'a Arc<BrokerContext>,
-    connection: &'a ClientConnection,
-    reply: ReplyTo,
-    client_id: &'a str,
-    body: &'a [u8],
-}
-
-/// How a response begins.
-#[derive(Debug, Clone, Copy)]
-struct ReplyTo {
-    api: &'static Api,
-    version: i16,
-    correlation_id: i32,
 }
 
 impl ApiHandler {
@@ -182,13 +143,7 @@ impl RequestHandler for ApiHandler {
     type Connection = ClientConnection;
 
     fn connected(&self, info: &ConnectionInfo) -> ClientConnection {
-        ClientConnection {
-            listener: info.listener.as_str().into(),
-            host: info.peer.ip().to_string().into(),
-            ended: Arc::default(),
-            produce: produce::Scratch::default(),
-            last_question: RefCell::default(),
-        }
+        ClientConnection::new(info)
     }
 
     /// Only records may be long: every other request takes more memory decoded than on the wire.
@@ -235,91 +190,5 @@ impl RequestHandler for ApiHandler {
             }
         }
         at
-    }
-}
-
-impl Drop for ClientConnection {
-    fn drop(&mut self) {
-        self.ended.notify_waiters();
-    }
-}
-
-impl Call<'_> {
-    /// The body, which must be whole and nothing more.
-    fn decode<R: Request>(&self) -> Result<R, BadRequest> {
-        let mut reader = Reader::new(self.body);
-        Ok(R::decode(&mut reader, self.reply.version)?)
-    }
-
-    fn version(&self) -> i16 {
-        self.reply.version
-    }
-
-    /// Answers now.
-    fn answer<M: Message>(&self, responses: &mut Responses, body: &M) -> Result<(), BadRequest> {
-        responses.push(Response::owned(self.reply.encode(body)?));
-        Ok(())
-    }
-
-    /// Answers with what `answer` makes of the metadata for this listener and version, and waits a moment before if it names
-    /// brokers of which the controller may be about to say that they are dead: see [`crate::departures`].
-    fn answer_when_settled<M: Message + 'static>(
-        &self,
-        responses: &mut Responses,
-        named: impl Fn(&M) -> Vec<BrokerId> + 'static,
-        answer: impl Fn(&BrokerContext, &str, i16) -> M + 'static,
-    ) -> Result<(), BadRequest> {
-        let now = monotonic();
-        let mut body = answer(self.broker, &self.connection.listener, self.version());
-        let question = (self.reply.api.key as i16, self.body);
-        let repeated = self.connection.last_question.borrow_mut().is_repeated(question, now);
-        let others = |body: &M| named(body).iter().any(|broker| *broker != self.broker.id);
-        let insists = repeated && others(&body);
-        if !insists && self.broker.departures.doubt(|| named(&body), now).is_none() {
-            return self.answer(responses, &body);
-        }
-        let (slot, reply) = (responses.push_later(), self.reply);
-        let (broker, listener) = (Arc::clone(self.broker), Arc::clone(&self.connection.listener));
-        tokio::task::spawn_local(async move {
-            let answer = || answer(&broker, &listener, reply.version);
-            if insists {
-                let before = named(&body);
-                let changed = |_: &_| named(&answer()) != before;
-                broker.metadata.wait_for(MOMENT, changed).await;
-                body = answer();
-            }
-            if let Some(doubt) = broker.departures.doubt(|| named(&body), monotonic()) {
-                let settled = |image: &_| doubt.is_settled(image);
-                broker.metadata.wait_for(doubt.patience, settled).await;
-                body = answer();
-            }
-            reply.answer_later(slot, &body);
-        });
-        Ok(())
-    }
-}
-
-impl ReplyTo {
-    fn start(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(128);
-        put_response_header(&mut bytes, self.api, self.version, self.correlation_id);
-        bytes
-    }
-
-    fn encode<M: Message>(&self, body: &M) -> Result<Vec<u8>, EncodeError> {
-        let mut bytes = self.start();
-        body.encode(&mut bytes, self.version)?;
-        Ok(bytes)
-    }
-
-    /// Answers through a slot; a response that cannot be encoded closes the connection.
-    fn answer_later<M: Message>(&self, slot: Slot, body: &M) {
-        match self.encode(body) {
-            Ok(bytes) => slot.complete(Response::owned(bytes)),
-            Err(error) => {
-                tracing::error!(api = %self.api.key, version = self.version, %error, "response cannot be encoded");
-                slot.close();
-            }
-        }
     }
 }

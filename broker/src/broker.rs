@@ -26,7 +26,7 @@ use crate::data_dir::DataDir;
 use crate::departures::Departures;
 use crate::disk::Disk;
 use crate::error::StartError;
-use crate::fetches::{self, Fetches};
+use crate::fetches;
 use crate::groups::{self, GroupManager};
 use crate::health::{self, Readiness};
 use crate::isr_proposals;
@@ -153,7 +153,7 @@ pub async fn run(
         tracing::info!(%broker_epoch, "nothing was lost since the last registration: following in it until there is a new one");
     }
     let runtime = tokio::runtime::Handle::current();
-    let link = ControllerLink::new(connect(incarnation)?, runtime, role.id, standing);
+    let controller = Arc::new(ControllerLink::new(connect(incarnation)?, runtime, role.id, standing));
     let endpoints = listeners
         .iter()
         .map(|l| Endpoint {
@@ -163,7 +163,7 @@ pub async fn run(
         })
         .collect();
     let disk = Disk::new(data_dir.path(), args.disk_limit, metrics.disk.clone());
-    let replicas = ReplicaManager::new(
+    let replicas = Arc::new(ReplicaManager::new(
         role.id,
         directory_id,
         log_dir,
@@ -171,19 +171,27 @@ pub async fn run(
         left,
         metrics.clone(),
         Arc::clone(&frame_limit),
+    ));
+    let metadata = Arc::new(MetadataCache::new(image));
+    let departures = Arc::new(Departures::default());
+    let fetchers = ReplicaFetchers::new(
+        role.id,
+        Arc::clone(&replicas),
+        Arc::clone(&departures),
+        args.inter_broker_listener.clone(),
     );
     let broker = Arc::new(BrokerContext {
         id: role.id,
         endpoints,
         rack: role.rack.clone(),
-        metadata: MetadataCache::new(image),
+        groups: Arc::new(GroupManager::new(Arc::clone(&metadata), Arc::clone(&replicas))),
+        producer_ids: Arc::new(ProducerIds::new(Arc::clone(&controller))),
+        metadata,
         replicas,
-        fetchers: ReplicaFetchers::new(args.inter_broker_listener.clone()),
-        departures: Departures::default(),
-        fetches: Fetches::default(),
-        groups: GroupManager::new(),
-        controller: link,
-        producer_ids: ProducerIds::default(),
+        fetchers,
+        departures,
+        fetches: Arc::default(),
+        controller,
         descriptors,
         max_connections: ConnectionLimit::new(0),
         idle_limit: IdleLimit::default(),
@@ -191,8 +199,8 @@ pub async fn run(
         metrics: metrics.clone(),
         stopping: AtomicBool::new(false),
     });
-    fetches::register(&metrics, &broker);
-    groups::metrics::register(&metrics, &broker);
+    fetches::register(&metrics, Arc::clone(&broker.fetches));
+    groups::metrics::register(&metrics, &broker.groups);
     partition_metrics::register(&metrics, &broker);
     recover(&broker).await?;
     readiness.logs_recovered();
@@ -253,7 +261,7 @@ pub async fn run(
     let server = Server::start(network, Arc::new(ApiHandler::new(Arc::clone(&broker))))?;
     network_metrics::register(&metrics, server.metrics(), args.request_memory, &broker.max_connections);
     let background = Background::start(Arc::clone(&broker))?;
-    let groups = GroupManager::start(Arc::clone(&broker))?;
+    let groups = broker.groups.start()?;
     broker.groups.nudge();
     let proposals = tokio::spawn(isr_proposals::keep(Arc::clone(&broker)));
     tracing::info!(broker_id = %role.id, listeners = names.join(" "), version = crate::VERSION, "serving");

@@ -16,8 +16,8 @@ use crate::fetches::Fetches;
 use crate::groups::GroupManager;
 use crate::metadata_cache::MetadataCache;
 use crate::metrics::BrokerMetrics;
-use crate::partition::Refusal;
 use crate::producer_ids::ProducerIds;
+use crate::refusal::Refusal;
 use crate::replica_fetcher::ReplicaFetchers;
 use crate::replica_manager::ReplicaManager;
 
@@ -37,21 +37,21 @@ pub struct BrokerContext {
     /// This broker's failure domain.
     pub rack: Option<String>,
     /// What is known of the cluster.
-    pub metadata: MetadataCache,
+    pub metadata: Arc<MetadataCache>,
     /// The partitions here.
-    pub replicas: ReplicaManager,
+    pub replicas: Arc<ReplicaManager>,
     /// Those that fetch from other brokers for them.
     pub fetchers: ReplicaFetchers,
     /// Brokers that went away a moment ago.
-    pub departures: Departures,
+    pub departures: Arc<Departures>,
     /// What fetch requests share.
-    pub fetches: Fetches,
+    pub fetches: Arc<Fetches>,
     /// The consumer groups coordinated here.
-    pub groups: GroupManager,
+    pub groups: Arc<GroupManager>,
     /// The way to the controller.
-    pub controller: ControllerLink,
+    pub controller: Arc<ControllerLink>,
     /// Ids for idempotent producers.
-    pub producer_ids: ProducerIds,
+    pub producer_ids: Arc<ProducerIds>,
     /// Files and connections that this process may have open.
     pub descriptors: u64,
     /// How many of them are for clients.
@@ -85,13 +85,13 @@ pub struct ListedBroker {
 
 impl BrokerContext {
     /// Makes this broker be what `image` says to this process. The image is on disk already (METADATA 8).
-    pub fn apply(self: &Arc<Self>, image: &MetadataImage) {
+    pub fn apply(&self, image: &MetadataImage) {
         let standing = self.controller.standing();
         self.follow_settings(image);
         self.departures.follow(&self.metadata.image(), image, monotonic());
         let following = self.replicas.apply(image, standing);
         self.leave_room_for_logs();
-        self.fetchers.apply(self, image, standing, following);
+        self.fetchers.apply(image, standing, following);
     }
 
     /// All brokers that clients of `listener` can reach, this one always among them, in the order of their ids.

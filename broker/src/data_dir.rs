@@ -21,8 +21,11 @@ const MAGIC: &str = "barnabas-data-directory";
 const META_FILE: &str = "meta.json";
 const LOCK_FILE: &str = ".lock";
 
+/// Folder of the metadata log, where the controller lives in the same process.
+pub(crate) const METADATA_LOG: &str = "metadata";
+
 /// Names that say nothing about the owner of a directory. The metadata store is made before the identity is written.
-const HARMLESS: [&str; 3] = [LOCK_FILE, "lost+found", crate::standalone::STORE];
+const HARMLESS: [&str; 3] = [LOCK_FILE, "lost+found", METADATA_LOG];
 
 /// Whose data this is.
 #[derive(Debug, Clone, PartialEq, Eq)]

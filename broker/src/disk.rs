@@ -12,7 +12,7 @@ use broker_log::LogError;
 use prometheus::IntGauge;
 use protocol::ErrorCode;
 
-use crate::partition::Refusal;
+use crate::refusal::Refusal;
 
 /// How full the disk may be before records are refused, in percent.
 pub const DEFAULT_LIMIT_PERCENT: u8 = 95;

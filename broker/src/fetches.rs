@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use model::MetadataImage;
 
-use crate::context::BrokerContext;
 use crate::fetch_sessions::{FetchSessions, Wanted};
 use crate::metrics::BrokerMetrics;
 use crate::metrics::computed::{self, counters, gauges, one};
@@ -34,15 +33,14 @@ pub struct Fetches {
 /// The right of a request to wait. Its memory counts until this is dropped.
 #[derive(Debug)]
 pub struct Parking {
-    broker: Arc<BrokerContext>,
+    fetches: Arc<Fetches>,
     bytes: usize,
 }
 
 impl Parking {
     /// Room for a request of so many partitions, if there is any.
-    pub fn take(broker: &Arc<BrokerContext>, partitions: usize) -> Option<Self> {
+    pub fn take(fetches: &Arc<Fetches>, partitions: usize) -> Option<Self> {
         let bytes = partitions * (size_of::<Wanted>() + PARKED_PARTITION_BYTES);
-        let fetches = &broker.fetches;
         let before = fetches.parked_bytes.fetch_add(bytes, Ordering::Relaxed);
         if before + bytes > PARKED_BYTES {
             fetches.parked_bytes.fetch_sub(bytes, Ordering::Relaxed);
@@ -50,22 +48,16 @@ impl Parking {
         }
         fetches.parked_requests.fetch_add(1, Ordering::Relaxed);
         Some(Self {
-            broker: Arc::clone(broker),
+            fetches: Arc::clone(fetches),
             bytes,
         })
-    }
-
-    /// The broker that the request waits at.
-    pub fn broker(&self) -> &BrokerContext {
-        &self.broker
     }
 }
 
 impl Drop for Parking {
     fn drop(&mut self) {
-        let fetches = &self.broker.fetches;
-        fetches.parked_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
-        fetches.parked_requests.fetch_sub(1, Ordering::Relaxed);
+        self.fetches.parked_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.fetches.parked_requests.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -77,13 +69,8 @@ pub fn session_slots(image: &MetadataImage) -> usize {
 }
 
 /// Adds the figures of fetch requests to `/metrics`.
-pub fn register(metrics: &BrokerMetrics, broker: &Arc<BrokerContext>) {
-    let broker = Arc::downgrade(broker);
+pub fn register(metrics: &BrokerMetrics, fetches: Arc<Fetches>) {
     let families = move || {
-        let Some(broker) = broker.upgrade() else {
-            return Vec::new();
-        };
-        let fetches = &broker.fetches;
         let cache = fetches.sessions.size();
         let load = |value: &AtomicUsize| value.load(Ordering::Relaxed) as f64;
         let gauge = |name: &str, help: &str, value: f64| gauges(name, help, one(value));

@@ -14,9 +14,10 @@ use parking_lot::{Condvar, Mutex, RwLock};
 use protocol::ErrorCode;
 
 use crate::clock::now_ms;
-use crate::context::BrokerContext;
 use crate::error::StartError;
+use crate::metadata_cache::MetadataCache;
 use crate::partition::{PartitionHandle, Wake};
+use crate::replica_manager::ReplicaManager;
 
 pub mod metrics;
 mod offsets_log;
@@ -37,6 +38,8 @@ pub type Answer = Box<dyn FnOnce(Result<Response, ErrorCode>) + Send>;
 /// The group coordinators of one broker.
 #[derive(Debug)]
 pub struct GroupManager {
+    metadata: Arc<MetadataCache>,
+    replicas: Arc<ReplicaManager>,
     began: Instant,
     shards: RwLock<BTreeMap<i32, Arc<Shard>>>,
     known: RwLock<Known>,
@@ -91,16 +94,12 @@ struct Agenda {
 #[derive(Debug)]
 pub struct GroupThread(JoinHandle<()>);
 
-impl Default for GroupManager {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl GroupManager {
     /// Coordinates nothing yet.
-    pub fn new() -> Self {
+    pub fn new(metadata: Arc<MetadataCache>, replicas: Arc<ReplicaManager>) -> Self {
         Self {
+            metadata,
+            replicas,
             began: Instant::now(),
             shards: RwLock::default(),
             known: RwLock::default(),
@@ -110,8 +109,9 @@ impl GroupManager {
     }
 
     /// Starts the thread.
-    pub fn start(broker: Arc<BrokerContext>) -> Result<GroupThread, StartError> {
-        let work = move || broker.groups.keep(&broker);
+    pub fn start(self: &Arc<Self>) -> Result<GroupThread, StartError> {
+        let groups = Arc::clone(self);
+        let work = move || groups.keep();
         let thread = thread::Builder::new().name("groups".to_owned()).spawn(work);
         thread.map(GroupThread).map_err(|source| StartError::System {
             what: "a thread for consumer groups",
@@ -139,10 +139,10 @@ impl GroupManager {
     }
 
     /// Handles a request to a group. `answer` is called once: now, or when its turn comes.
-    pub fn submit(&self, broker: &BrokerContext, caller: &Caller<'_>, group: &str, request: Request, answer: Answer) {
-        match self.shard_of(broker, group) {
+    pub fn submit(&self, caller: &Caller<'_>, group: &str, request: Request, answer: Answer) {
+        match self.shard_of(group) {
             Ok(shard) => {
-                let cluster = self.cluster(broker);
+                let cluster = self.cluster();
                 let deadline = shard.submit(self.now(), &cluster, caller, request, answer);
                 self.wake_by(deadline);
                 if shard.is_oversized() {
@@ -154,13 +154,13 @@ impl GroupManager {
     }
 
     /// The shard of a group, if it is here and loaded.
-    pub fn shard_of(&self, broker: &BrokerContext, group: &str) -> Result<Arc<Shard>, ErrorCode> {
-        let partitions = match broker.metadata.image().topic_by_name(OFFSETS_TOPIC) {
+    pub fn shard_of(&self, group: &str) -> Result<Arc<Shard>, ErrorCode> {
+        let partitions = match self.metadata.image().topic_by_name(OFFSETS_TOPIC) {
             Some(topic) => topic.partitions.len() as i32,
             None => return Err(ErrorCode::NotCoordinator),
         };
         let index = partition_for_key(group, partitions).0;
-        let led = led_partition(broker, index).ok_or(ErrorCode::NotCoordinator)?;
+        let led = self.led_partition(index).ok_or(ErrorCode::NotCoordinator)?;
         let shard = self.shards.read().get(&index).cloned();
         match shard {
             Some(shard) if shard.is_of(&led) => shard.is_loaded().then_some(shard),
@@ -180,8 +180,8 @@ impl GroupManager {
 
     /// The topics and settings that there are now. A topic that was created a moment ago is among them: its consumer must not wait for the
     /// next heartbeat to learn of it.
-    fn cluster(&self, broker: &BrokerContext) -> Cluster {
-        let image = broker.metadata.image();
+    fn cluster(&self) -> Cluster {
+        let image = self.metadata.image();
         {
             let known = self.known.read();
             if known.offset == Some(image.offset()) {
@@ -231,18 +231,18 @@ impl GroupManager {
         }
     }
 
-    fn keep(&self, broker: &BrokerContext) {
-        let mut topics = topic_names(broker);
+    fn keep(&self) {
+        let mut topics = topic_names(&self.metadata.image());
         let mut look = true;
         loop {
             if look {
-                let loaded = self.follow(broker);
-                let known = topic_names(broker);
+                let loaded = self.follow();
+                let known = topic_names(&self.metadata.image());
                 for gone in topics.difference(&known) {
                     self.each_shard(|shard, now| shard.topic_deleted(now, gone.as_str()));
                 }
                 topics = known;
-                let cluster = self.cluster(broker);
+                let cluster = self.cluster();
                 self.each_shard(|shard, _| shard.cluster_changed(&cluster));
                 if !loaded {
                     self.wake_by(Some(self.began.elapsed() + RETRY));
@@ -251,7 +251,7 @@ impl GroupManager {
             // What is asked for from here on is new, even if it is due already.
             self.bell.agenda.lock().wakes_at = None;
             let next = self.serve();
-            self.condense(broker);
+            self.condense();
             let mut agenda = self.bell.agenda.lock();
             agenda.wakes_at = match (agenda.wakes_at, next) {
                 (Some(asked), Some(next)) => Some(asked.min(next)),
@@ -286,7 +286,7 @@ impl GroupManager {
     }
 
     /// Bounds the logs of the shards: what is alive is written anew, and what lies before that is deleted.
-    fn condense(&self, broker: &BrokerContext) {
+    fn condense(&self) {
         let mut deleted = Vec::new();
         for shard in self.shards().into_iter().filter(|shard| shard.is_oversized()) {
             deleted.extend(shard.condense(self.now()).map(Ok));
@@ -294,7 +294,7 @@ impl GroupManager {
         if deleted.is_empty() {
             return;
         }
-        for refused in broker
+        for refused in self
             .replicas
             .delete_records(deleted)
             .into_iter()
@@ -316,8 +316,8 @@ impl GroupManager {
     }
 
     /// Makes the shards be those that this broker leads, and loads the new ones. False if one could not be loaded.
-    fn follow(&self, broker: &BrokerContext) -> bool {
-        let led = led_partitions(broker);
+    fn follow(&self) -> bool {
+        let led = self.led_partitions();
         let mut ended = Vec::new();
         {
             let mut shards = self.shards.write();
@@ -337,8 +337,8 @@ impl GroupManager {
             *self.retired.lock() += shard.resign();
         }
         let mut all = true;
-        let settings = settings::settings(broker.metadata.image().cluster_config());
-        let cluster = self.cluster(broker);
+        let settings = settings::settings(self.metadata.image().cluster_config());
+        let cluster = self.cluster();
         let mut served = self.began.elapsed();
         for shard in self.shards().into_iter().filter(|shard| !shard.is_loaded()) {
             match shard.load(&settings, &cluster, self.now()) {
@@ -358,23 +358,23 @@ impl GroupManager {
         }
         all
     }
-}
 
-/// The partition of the offsets topic, if this broker leads it, and in which epoch.
-fn led_partition(broker: &BrokerContext, index: i32) -> Option<(Arc<PartitionHandle>, LeaderEpoch)> {
-    let table = broker.replicas.topics();
-    let partition = table.by_name(OFFSETS_TOPIC)?.partition(index)?;
-    Some((Arc::clone(partition), partition.leader_epoch()?))
-}
+    /// The partition of the offsets topic, if this broker leads it, and in which epoch.
+    fn led_partition(&self, index: i32) -> Option<(Arc<PartitionHandle>, LeaderEpoch)> {
+        let table = self.replicas.topics();
+        let partition = table.by_name(OFFSETS_TOPIC)?.partition(index)?;
+        Some((Arc::clone(partition), partition.leader_epoch()?))
+    }
 
-fn led_partitions(broker: &BrokerContext) -> BTreeMap<i32, (Arc<PartitionHandle>, LeaderEpoch)> {
-    let image = broker.metadata.snapshot();
-    let count = image
-        .topic_by_name(OFFSETS_TOPIC)
-        .map_or(0, |topic| topic.partitions.len() as i32);
-    (0..count)
-        .filter_map(|index| Some((index, led_partition(broker, index)?)))
-        .collect()
+    fn led_partitions(&self) -> BTreeMap<i32, (Arc<PartitionHandle>, LeaderEpoch)> {
+        let image = self.metadata.snapshot();
+        let count = image
+            .topic_by_name(OFFSETS_TOPIC)
+            .map_or(0, |topic| topic.partitions.len() as i32);
+        (0..count)
+            .filter_map(|index| Some((index, self.led_partition(index)?)))
+            .collect()
+    }
 }
 
 fn topics_of(image: &MetadataImage) -> Topics {
@@ -385,12 +385,6 @@ fn topics_of(image: &MetadataImage) -> Topics {
         .collect()
 }
 
-fn topic_names(broker: &BrokerContext) -> BTreeSet<TopicName> {
-    broker
-        .metadata
-        .image()
-        .topics()
-        .values()
-        .map(|topic| topic.name.clone())
-        .collect()
+fn topic_names(image: &MetadataImage) -> BTreeSet<TopicName> {
+    image.topics().values().map(|topic| topic.name.clone()).collect()
 }

@@ -10,9 +10,7 @@ use std::time::{Duration, Instant};
 
 use broker_replication::IsrProposed;
 use model::{IsrProposal, MetadataImage, PartitionIndex, TopicId};
-use parking_lot::Mutex;
 use protocol::ErrorCode;
-use tokio::sync::Notify;
 
 use crate::context::BrokerContext;
 use crate::partition::PartitionHandle;
@@ -29,26 +27,6 @@ const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 /// How often partitions that are in doubt are looked at.
 const LOOK: Duration = Duration::from_millis(50);
-
-/// Partitions for which other in-sync replicas may be wanted.
-#[derive(Debug, Default)]
-pub struct IsrWanted {
-    partitions: Mutex<BTreeSet<(TopicId, PartitionIndex)>>,
-    news: Notify,
-}
-
-impl IsrWanted {
-    /// Says that a look at the partition is worth while. From any thread, under the partition's lock.
-    pub fn note(&self, topic: TopicId, index: PartitionIndex) {
-        if self.partitions.lock().insert((topic, index)) {
-            self.news.notify_one();
-        }
-    }
-
-    fn take(&self) -> BTreeSet<(TopicId, PartitionIndex)> {
-        std::mem::take(&mut *self.partitions.lock())
-    }
-}
 
 /// A partition whose proposal is on its way.
 struct Sent {
@@ -79,7 +57,7 @@ pub async fn keep(broker: Arc<BrokerContext>) {
             LOOK
         };
         tokio::select! {
-            () = wanted.news.notified() => {}
+            () = wanted.noted() => {}
             () = tokio::time::sleep(patience) => {}
         }
         if looked_at.elapsed() >= every {

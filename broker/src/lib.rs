@@ -42,6 +42,7 @@ pub mod network_metrics;
 pub mod partition;
 pub mod partition_metrics;
 pub mod producer_ids;
+pub mod refusal;
 pub mod replica_fetcher;
 pub mod replica_manager;
 pub mod run;

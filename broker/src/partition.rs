@@ -17,16 +17,16 @@ use parking_lot::Mutex;
 use protocol::error::ErrorCode;
 
 use crate::clock::monotonic_ms;
-use crate::isr_proposals::IsrWanted;
 use crate::metrics::TopicMetrics;
+use crate::refusal::Refusal;
 use crate::throttle::Throttled;
 
 mod committing;
 mod fetching;
 mod figures;
 mod following;
+mod isr_wanted;
 mod offsets;
-mod refusal;
 mod refused;
 mod retention;
 #[cfg(test)]
@@ -36,7 +36,7 @@ pub use broker_replication::{CheckpointOffsets, FollowerReader, FoundOffset, Rea
 pub use committing::{Committing, Place, Uncommitted, Wake};
 pub use fetching::FetchWaiter;
 pub use figures::{IsrChange, PartitionLook, PartitionStatus};
-pub use refusal::Refusal;
+pub use isr_wanted::IsrWanted;
 use refused::RefusedBatches;
 
 /// What a read of this broker's disk found.

@@ -4,7 +4,7 @@
 //! a log that must be cut waits for the disk. None of that may hold up a client's connection. The threads are as few as
 //! there are other brokers, and sleep in a long poll when nothing happens.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeMap;
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,27 +15,14 @@ use broker_replication::Standing;
 use model::{BrokerEpoch, BrokerId, MetadataImage};
 use parking_lot::{Condvar, Mutex};
 
-use crate::context::BrokerContext;
-use crate::partition::PartitionHandle;
+use crate::departures::Departures;
+use crate::replica_manager::{FollowedPartitions, Following, ReplicaManager};
 
 mod fetcher;
 mod leader_address;
 mod session;
 
 use fetcher::Fetcher;
-use session::PartitionKey;
-
-/// Partitions that follow one leader.
-pub(crate) type Followed = HashMap<PartitionKey, Arc<PartitionHandle>>;
-
-/// Whom the partitions of this broker follow, after an image.
-#[derive(Debug, Default)]
-pub struct Following {
-    /// By leader.
-    pub(crate) followed: BTreeMap<BrokerId, Followed>,
-    /// Leaders that have partitions which did not follow them before, in this epoch.
-    pub(crate) changed: BTreeSet<BrokerId>,
-}
 
 /// Where another broker's ordinary listener is, and which of its lives is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,8 +42,11 @@ impl Target {
 }
 
 /// All fetcher threads of a broker.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ReplicaFetchers {
+    local: BrokerId,
+    replicas: Arc<ReplicaManager>,
+    departures: Arc<Departures>,
     running: Mutex<BTreeMap<BrokerId, Running>>,
     /// The listener over which brokers talk to each other; the first one of each if unset.
     listener: Option<String>,
@@ -84,14 +74,22 @@ struct Order {
     /// Rises with each change.
     number: u64,
     target: Option<Target>,
-    partitions: Arc<Followed>,
+    partitions: Arc<FollowedPartitions>,
     stop: bool,
 }
 
 impl ReplicaFetchers {
     /// None yet. `listener` is the name of the listener between brokers.
-    pub fn new(listener: Option<String>) -> Self {
+    pub fn new(
+        local: BrokerId,
+        replicas: Arc<ReplicaManager>,
+        departures: Arc<Departures>,
+        listener: Option<String>,
+    ) -> Self {
         Self {
+            local,
+            replicas,
+            departures,
             running: Mutex::default(),
             listener,
         }
@@ -101,7 +99,6 @@ impl ReplicaFetchers {
     /// told whom they follow already.
     pub(crate) fn apply(
         &self,
-        broker: &Arc<BrokerContext>,
         image: &MetadataImage,
         standing: Standing,
         Following { mut followed, changed }: Following,
@@ -126,7 +123,7 @@ impl ReplicaFetchers {
             }
             let orders = Arc::new(Orders::default());
             orders.set(target, partitions, true);
-            let fetcher = Fetcher::new(Arc::clone(broker), leader, Arc::clone(&orders));
+            let fetcher = self.fetcher(leader, Arc::clone(&orders));
             let spawned = thread::Builder::new()
                 .name(format!("fetch-{leader}"))
                 .spawn(move || fetcher.run());
@@ -153,6 +150,16 @@ impl ReplicaFetchers {
         }
     }
 
+    fn fetcher(&self, leader: BrokerId, orders: Arc<Orders>) -> Fetcher {
+        Fetcher::new(
+            self.local,
+            Arc::clone(&self.replicas),
+            Arc::clone(&self.departures),
+            leader,
+            orders,
+        )
+    }
+
     fn target(&self, image: &MetadataImage, leader: BrokerId, standing: Standing) -> Option<Target> {
         let broker = image.broker(leader)?;
         let endpoint = match &self.listener {
@@ -170,7 +177,7 @@ impl ReplicaFetchers {
 
 impl Orders {
     /// New orders; `news` if there is something to fetch that the thread does not know of.
-    fn set(&self, target: Option<Target>, partitions: Followed, news: bool) {
+    fn set(&self, target: Option<Target>, partitions: FollowedPartitions, news: bool) {
         let mut now = self.now.lock();
         let moved = now.target != target;
         let other = partitions.len() != now.partitions.len()

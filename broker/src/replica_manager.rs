@@ -23,10 +23,9 @@ use protocol::compression::Level;
 use protocol::error::ErrorCode;
 
 use crate::disk::Disk;
-use crate::isr_proposals::IsrWanted;
 use crate::metrics::{BrokerMetrics, TopicMetrics};
-use crate::partition::{PartitionHandle, Refusal};
-use crate::replica_fetcher::Following;
+use crate::partition::{IsrWanted, PartitionHandle};
+use crate::refusal::Refusal;
 use crate::throttle::{self, Throttles};
 
 mod checkpoints;
@@ -38,6 +37,7 @@ mod retention;
 pub(crate) mod tests;
 
 pub use checkpoints::Flush;
+pub use following::{FollowedPartitions, Following};
 
 /// Room for a request around the largest batch.
 const FRAME_MARGIN: usize = 1 << 20;

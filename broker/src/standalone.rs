@@ -18,9 +18,6 @@ mod metadata_log;
 /// The only broker, or the first.
 const ID: BrokerId = BrokerId(0);
 
-/// Folder of the metadata log in the data directory.
-pub(crate) const STORE: &str = "metadata";
-
 /// Runs until `stop` is ready.
 pub async fn run(args: StandaloneArgs, stop: impl Future<Output = ()>) -> Result<(), StartError> {
     let configs = quick_start(parse_configs(&args.configs)?);

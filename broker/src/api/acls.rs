@@ -7,7 +7,7 @@ use protocol::messages::create_acls::{AclCreationResult, CreateAclsRequest, Crea
 use protocol::messages::delete_acls::{DeleteAclsFilterResult, DeleteAclsRequest, DeleteAclsResponse};
 use protocol::messages::describe_acls::{DescribeAclsRequest, DescribeAclsResponse};
 
-use super::{BadRequest, Call};
+use super::call::{BadRequest, Call};
 
 pub(super) fn handle(call: &Call<'_>, responses: &mut Responses) -> Result<(), BadRequest> {
     let error_code = ErrorCode::SecurityDisabled.code();

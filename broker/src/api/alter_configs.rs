@@ -6,8 +6,8 @@ use controller::admin::{AlterPlan, Alteration};
 use protocol::messages::{alter_configs, incremental_alter_configs};
 use protocol::{ApiKey, ErrorCode};
 
+use super::call::{BadRequest, Call, ReplyTo};
 use super::forward::{Client, forward};
-use super::{BadRequest, Call, ReplyTo};
 use crate::context::{BrokerContext, METADATA_PATIENCE};
 
 pub(super) fn handle(call: &Call<'_>, responses: &mut Responses) -> Result<(), BadRequest> {

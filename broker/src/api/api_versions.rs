@@ -9,7 +9,7 @@ use protocol::messages::api_versions::{
 };
 use protocol::{ErrorCode, Message};
 
-use super::{BadRequest, Call};
+use super::call::{BadRequest, Call};
 use crate::features;
 
 pub(super) fn handle(call: &Call<'_>, responses: &mut Responses) -> Result<(), BadRequest> {

@@ -4,8 +4,8 @@ use broker_groups::consumer_description::refused;
 use broker_network::Responses;
 use protocol::messages::consumer_group_describe::{ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse};
 
+use super::call::{BadRequest, Call};
 use super::group::OPERATIONS;
-use super::{BadRequest, Call};
 
 pub(super) fn handle(call: &Call<'_>, responses: &mut Responses) -> Result<(), BadRequest> {
     let request: ConsumerGroupDescribeRequest = call.decode()?;
@@ -13,7 +13,7 @@ pub(super) fn handle(call: &Call<'_>, responses: &mut Responses) -> Result<(), B
         .group_ids
         .iter()
         .map(|group| {
-            let shard = call.broker.groups.shard_of(call.broker, group);
+            let shard = call.broker.groups.shard_of(group);
             let described = shard.and_then(|shard| shard.read(|groups| groups.describe_consumer_group(group)));
             let mut described = described.unwrap_or_else(|error| refused(group, error));
             if request.include_authorized_operations {

@@ -5,8 +5,8 @@ use broker_network::Responses;
 use protocol::ErrorCode;
 use protocol::messages::consumer_group_heartbeat::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
 
+use super::call::{BadRequest, Call};
 use super::group::submit;
-use super::{BadRequest, Call};
 
 pub(super) fn handle(call: &Call<'_>, responses: &mut Responses) -> Result<(), BadRequest> {
     let request: ConsumerGroupHeartbeatRequest = call.decode()?;

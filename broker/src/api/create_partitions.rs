@@ -7,8 +7,8 @@ use protocol::messages::create_partitions::{
 };
 use protocol::{ApiKey, ErrorCode, Message, Reader};
 
+use super::call::{BadRequest, Call};
 use super::forward::{Client, forward, patience};
-use super::{BadRequest, Call};
 use crate::context::{BrokerContext, METADATA_PATIENCE};
 
 pub(super) fn handle(call: &Call<'_>, responses: &mut Responses) -> Result<(), BadRequest> {

@@ -5,8 +5,8 @@ use bytes::Bytes;
 use protocol::messages::create_topics::{CreatableTopicResult, CreateTopicsRequest, CreateTopicsResponse};
 use protocol::{ApiKey, ErrorCode};
 
+use super::call::{BadRequest, Call};
 use super::forward::{Client, forward, patience, wait_for_created};
-use super::{BadRequest, Call};
 
 pub(super) fn handle(call: &Call<'_>, responses: &mut Responses) -> Result<(), BadRequest> {
     // Decoded here too, so that nonsense closes its connection before it travels.

@@ -10,7 +10,7 @@ use protocol::ErrorCode;
 use protocol::messages::delete_groups::{DeletableGroupResult, DeleteGroupsRequest, DeleteGroupsResponse};
 use uuid::Uuid;
 
-use super::{BadRequest, Call};
+use super::call::{BadRequest, Call};
 use crate::groups::Caller;
 
 pub(super) fn handle(call: &Call<'_>, responses: &mut Responses) -> Result<(), BadRequest> {
@@ -57,9 +57,7 @@ pub(super) fn handle(call: &Call<'_>, responses: &mut Responses) -> Result<(), B
             }
         };
         let request = Request::DeleteGroup(group.clone());
-        call.broker
-            .groups
-            .submit(call.broker, &caller, &group, request, Box::new(answer));
+        call.broker.groups.submit(&caller, &group, request, Box::new(answer));
     }
     Ok(())
 }

@@ -10,9 +10,10 @@ use protocol::messages::delete_records::{
     DeleteRecordsTopicResult,
 };
 
-use super::{BadRequest, Call};
+use super::call::{BadRequest, Call};
 use crate::context::BrokerContext;
-use crate::partition::{PartitionHandle, Refusal};
+use crate::partition::PartitionHandle;
+use crate::refusal::Refusal;
 
 /// The low watermark of a partition from which nothing was deleted.
 const NO_LOW_WATERMARK: i64 = -1;

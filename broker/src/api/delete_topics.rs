@@ -6,8 +6,8 @@ use model::TopicId;
 use protocol::messages::delete_topics::{DeletableTopicResult, DeleteTopicsRequest, DeleteTopicsResponse};
 use protocol::{ApiKey, ErrorCode, Message, Reader};
 
+use super::call::{BadRequest, Call};
 use super::forward::{Client, forward, patience};
-use super::{BadRequest, Call};
 use crate::context::{BrokerContext, METADATA_PATIENCE};
 
 pub(super) fn handle(call: &Call<'_>, responses: &mut Responses) -> Result<(), BadRequest> {

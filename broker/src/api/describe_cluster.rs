@@ -4,7 +4,8 @@ use broker_network::Responses;
 use protocol::ErrorCode;
 use protocol::messages::describe_cluster::{DescribeClusterBroker, DescribeClusterRequest, DescribeClusterResponse};
 
-use super::{BadRequest, Call, metadata};
+use super::call::{BadRequest, Call};
+use super::metadata;
 
 /// `endpoint_type` 1 asks for brokers, 2 for controllers (KIP-919).
 const BROKERS: i8 = 1;

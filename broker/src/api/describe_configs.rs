@@ -11,7 +11,7 @@ use protocol::messages::describe_configs::{
     DescribeConfigsResult, DescribeConfigsSynonym,
 };
 
-use super::{BadRequest, Call};
+use super::call::{BadRequest, Call};
 use crate::context::BrokerContext;
 
 /// Kafka's `ConfigResource.Type`.

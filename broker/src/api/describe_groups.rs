@@ -3,8 +3,8 @@
 use broker_network::Responses;
 use protocol::messages::describe_groups::{DescribeGroupsRequest, DescribeGroupsResponse, DescribedGroup};
 
+use super::call::{BadRequest, Call};
 use super::group::OPERATIONS;
-use super::{BadRequest, Call};
 
 pub(super) fn handle(call: &Call<'_>, responses: &mut Responses) -> Result<(), BadRequest> {
     let request: DescribeGroupsRequest = call.decode()?;
@@ -12,7 +12,7 @@ pub(super) fn handle(call: &Call<'_>, responses: &mut Responses) -> Result<(), B
         .groups
         .iter()
         .map(|group| {
-            let shard = call.broker.groups.shard_of(call.broker, group);
+            let shard = call.broker.groups.shard_of(group);
             let described = shard.and_then(|shard| shard.read(|groups| groups.describe(group, call.version())));
             let mut described = described.unwrap_or_else(|error| DescribedGroup {
                 error_code: error.code(),

@@ -9,7 +9,7 @@ use protocol::messages::describe_log_dirs::{
     DescribeLogDirsTopic,
 };
 
-use super::{BadRequest, Call};
+use super::call::{BadRequest, Call};
 use crate::context::BrokerContext;
 
 /// Where a number is not known.

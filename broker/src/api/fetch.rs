@@ -13,7 +13,7 @@ use model::{BrokerEpoch, BrokerId};
 use protocol::fetch::{CONSUMER, FetchRequest, FetchResponse, FetchedPartition};
 use protocol::{EncodeError, ErrorCode};
 
-use super::{BadRequest, Call, ReplyTo};
+use super::call::{BadRequest, Call, ReplyTo};
 use crate::context::BrokerContext;
 use crate::fetch_sessions::{FetchContext, Said};
 use crate::fetches::{MAX_RESPONSE_BYTES, Parking, session_slots};
@@ -76,7 +76,7 @@ pub(super) fn handle(call: &Call<'_>, responses: &mut Responses) -> Result<(), B
     let mut found = read(call.broker, listener, &table, &ask, Disk::Never);
     let waits = !found.is_enough(&ask) && !found.parked.is_empty();
     if !found.cold.is_empty() || waits {
-        let Some(parking) = Parking::take(call.broker, ask.context.wanted.len()) else {
+        let Some(parking) = Parking::take(&call.broker.fetches, ask.context.wanted.len()) else {
             // Whoever has no place to wait gets what there is.
             responses.push(respond(call.broker, listener, &call.reply, &ask, found)?);
             return Ok(());
@@ -89,7 +89,8 @@ pub(super) fn handle(call: &Call<'_>, responses: &mut Responses) -> Result<(), B
         drop(found);
         let slot = responses.push_later();
         let waiting = Waiting {
-            parking,
+            broker: Arc::clone(call.broker),
+            _parking: parking,
             listener: Arc::clone(listener),
             reply: call.reply,
             ask,

@@ -7,8 +7,8 @@ use protocol::ErrorCode;
 use protocol::messages::create_topics::{CreatableTopic, CreatableTopicConfig};
 use protocol::messages::find_coordinator::{Coordinator, FindCoordinatorRequest, FindCoordinatorResponse};
 
+use super::call::{BadRequest, Call};
 use super::forward::{Client, create_and_wait};
-use super::{BadRequest, Call};
 use crate::context::BrokerContext;
 
 pub(super) fn handle(call: &Call<'_>, responses: &mut Responses) -> Result<(), BadRequest> {

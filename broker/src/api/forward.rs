@@ -9,7 +9,7 @@ use model::MetadataImage;
 use protocol::messages::create_topics::{CreatableTopic, CreateTopicsRequest, CreateTopicsResponse};
 use protocol::{ApiKey, ErrorCode, Message, Reader};
 
-use super::Call;
+use super::call::Call;
 use crate::context::{BrokerContext, METADATA_PATIENCE};
 use crate::controller_link::LinkError;
 

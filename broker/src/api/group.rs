@@ -7,7 +7,7 @@ use model::{MetadataImage, PartitionIndex, TopicId};
 use protocol::{ErrorCode, Message};
 use uuid::Uuid;
 
-use super::Call;
+use super::call::Call;
 use crate::groups::{Answer, Caller};
 
 /// Everything is allowed as long as there is no authorizer: the operations that apply to a group, a bit each
@@ -34,7 +34,7 @@ pub(super) fn submit<M: Message>(
         host: &format!("/{}", call.connection.host),
         fresh,
     };
-    call.broker.groups.submit(call.broker, &caller, group, request, answer);
+    call.broker.groups.submit(&caller, group, request, answer);
 }
 
 /// The first version of OffsetCommit and OffsetFetch that names topics by id.

@@ -5,8 +5,8 @@ use broker_network::Responses;
 use protocol::ErrorCode;
 use protocol::messages::heartbeat::{HeartbeatRequest, HeartbeatResponse};
 
+use super::call::{BadRequest, Call};
 use super::group::submit;
-use super::{BadRequest, Call};
 
 pub(super) fn handle(call: &Call<'_>, responses: &mut Responses) -> Result<(), BadRequest> {
     let request: HeartbeatRequest = call.decode()?;

@@ -7,8 +7,7 @@ use model::ProducerId;
 use protocol::ErrorCode;
 use protocol::messages::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 
-use super::{BadRequest, Call};
-use crate::producer_ids::ProducerIds;
+use super::call::{BadRequest, Call};
 
 /// How long a client waits for the controller; afterwards it is told to try again.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -26,14 +25,14 @@ pub(super) fn handle(call: &Call<'_>, responses: &mut Responses) -> Result<(), B
             return call.answer(responses, &refused(ErrorCode::InvalidRequest));
         }
     }
-    if let Some(id) = ProducerIds::at_hand(call.broker) {
+    if let Some(id) = call.broker.producer_ids.at_hand() {
         return call.answer(responses, &granted(id));
     }
     let slot = responses.push_later();
     let broker = call.broker.clone();
     let reply = call.reply;
     tokio::task::spawn_local(async move {
-        let body = match ProducerIds::wait(&broker, PATIENCE).await {
+        let body = match broker.producer_ids.wait(PATIENCE).await {
             Some(id) => granted(id),
             None => refused(ErrorCode::CoordinatorNotAvailable),
         };

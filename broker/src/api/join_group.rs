@@ -5,8 +5,8 @@ use broker_network::Responses;
 use protocol::ErrorCode;
 use protocol::messages::join_group::{JoinGroupRequest, JoinGroupResponse};
 
+use super::call::{BadRequest, Call};
 use super::group::submit;
-use super::{BadRequest, Call};
 
 /// From here on an answer without a protocol says so with null; before, with an empty name.
 const NULL_PROTOCOL_SINCE: i16 = 7;

@@ -12,8 +12,8 @@ use protocol::messages::list_partition_reassignments::{
 };
 use protocol::{ErrorCode, Message, Request};
 
+use super::call::{BadRequest, Call};
 use super::forward::{Client, forward, patience};
-use super::{BadRequest, Call};
 
 /// ElectLeaders.
 pub(super) fn elect(call: &Call<'_>, responses: &mut Responses) -> Result<(), BadRequest> {

@@ -4,7 +4,7 @@ use broker_network::Responses;
 use protocol::ErrorCode;
 use protocol::messages::list_groups::{ListGroupsRequest, ListGroupsResponse};
 
-use super::{BadRequest, Call};
+use super::call::{BadRequest, Call};
 
 pub(super) fn handle(call: &Call<'_>, responses: &mut Responses) -> Result<(), BadRequest> {
     let request: ListGroupsRequest = call.decode()?;

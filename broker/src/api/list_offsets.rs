@@ -9,9 +9,10 @@ use protocol::messages::list_offsets::{
     ListOffsetsTopicResponse,
 };
 
-use super::{BadRequest, Call};
+use super::call::{BadRequest, Call};
 use crate::context::BrokerContext;
-use crate::partition::{FoundOffset, Refusal};
+use crate::partition::FoundOffset;
+use crate::refusal::Refusal;
 use crate::replica_manager::TopicTable;
 
 /// Before it a response has no leader epoch.

@@ -12,8 +12,9 @@ use protocol::messages::metadata::{
     MetadataResponseTopic,
 };
 
+use super::call::{BadRequest, Call};
+use super::find_coordinator;
 use super::forward::{Client, create_and_wait};
-use super::{BadRequest, Call, find_coordinator};
 use crate::context::{BrokerContext, ListedBroker};
 
 /// The first version that asks for topics by their ids.

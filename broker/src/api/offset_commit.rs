@@ -8,9 +8,9 @@ use protocol::messages::offset_commit::{
     OffsetCommitRequest, OffsetCommitRequestTopic, OffsetCommitResponse, OffsetCommitResponseTopic,
 };
 
+use super::call::{BadRequest, Call};
 use super::group::{NAMES_TOPICS_BY_ID, exists, name_of, submit};
 use super::merge::merge;
-use super::{BadRequest, Call};
 
 pub(super) fn handle(call: &Call<'_>, responses: &mut Responses) -> Result<(), BadRequest> {
     let request: OffsetCommitRequest = call.decode()?;

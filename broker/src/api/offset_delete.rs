@@ -7,9 +7,9 @@ use protocol::messages::offset_delete::{
     OffsetDeleteRequest, OffsetDeleteResponse, OffsetDeleteResponsePartition, OffsetDeleteResponseTopic,
 };
 
+use super::call::{BadRequest, Call};
 use super::group::{exists, submit};
 use super::merge::merge;
-use super::{BadRequest, Call};
 
 pub(super) fn handle(call: &Call<'_>, responses: &mut Responses) -> Result<(), BadRequest> {
     let mut request: OffsetDeleteRequest = call.decode()?;

@@ -10,8 +10,8 @@ use protocol::messages::offset_fetch::{
     OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchResponseGroup, OffsetFetchResponseTopics,
 };
 
+use super::call::{BadRequest, Call};
 use super::group::{NAMES_TOPICS_BY_ID, name_of};
-use super::{BadRequest, Call};
 
 /// How long the committing of an offset may take before its group is asked to come again: Kafka's
 /// `offsets.commit.timeout.ms`.
@@ -30,7 +30,7 @@ pub(super) fn handle(call: &Call<'_>, responses: &mut Responses) -> Result<(), B
         } else {
             Vec::new()
         };
-        let shard = call.broker.groups.shard_of(call.broker, &group.group_id);
+        let shard = call.broker.groups.shard_of(&group.group_id);
         let fetched = shard.and_then(|shard| shard.read_committed(|groups| groups.fetch_offsets(group)));
         answers.push(match fetched {
             Ok((mut answer, uncommitted)) => {

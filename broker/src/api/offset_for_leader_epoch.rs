@@ -6,9 +6,9 @@ use protocol::messages::offset_for_leader_epoch::{
     OffsetForLeaderTopicResult,
 };
 
-use super::{BadRequest, Call};
+use super::call::{BadRequest, Call};
 use crate::context::BrokerContext;
-use crate::partition::Refusal;
+use crate::refusal::Refusal;
 use crate::replica_manager::TopicTable;
 
 pub(super) fn handle(call: &Call<'_>, responses: &mut Responses) -> Result<(), BadRequest> {

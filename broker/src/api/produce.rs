@@ -20,15 +20,20 @@ use protocol::produce::{ProduceRequest, ProduceResponse, ProducedPartition, Reco
 use protocol::topic::Topic;
 use protocol::{ApiKey, EncodeError, ErrorCode};
 
-use super::{BadRequest, ClientConnection, ReplyTo};
+use super::call::{BadRequest, ReplyTo};
+use super::client_connection::ClientConnection;
 use crate::clock::now_ms;
 use crate::context::BrokerContext;
 use crate::leader_hints::LeaderHints;
 use crate::metrics::TopicCounter;
-use crate::partition::{PartitionHandle, Refusal};
+use crate::partition::PartitionHandle;
+use crate::refusal::Refusal;
 use crate::replica_manager::TopicTable;
 
+pub(super) mod scratch;
 mod waiting;
+
+use scratch::Scratch;
 
 use waiting::{WaitingEntry, WaitingRequest};
 
@@ -43,24 +48,6 @@ const ATTRIBUTES: usize = 22;
 const CODEC: u8 = 0b0000_0111;
 const CODEC_ZSTD: u8 = 4;
 const TRANSACTIONAL: u8 = 0b0001_0000;
-
-/// Batches of one wake-up whose memory is kept for the next: 3 KiB.
-const KEPT_OUTCOMES: usize = 64;
-
-/// What is kept between calls for its memory.
-#[derive(Debug, Default)]
-pub(super) struct Scratch {
-    outcomes: Vec<Result<AppendInfo, Refusal>>,
-    order: Vec<usize>,
-}
-
-impl Scratch {
-    /// What a rare request of many partitions took is not kept for the life of its connection.
-    fn give_back(&mut self) {
-        self.outcomes.shrink_to(KEPT_OUTCOMES);
-        self.order.shrink_to(KEPT_OUTCOMES);
-    }
-}
 
 /// One request of the run.
 struct Produced {

@@ -10,11 +10,12 @@ use broker_groups::{GroupCoordinator, GroupStats};
 use prometheus::proto::MetricFamily;
 use protocol::batch::{BatchHeader, HEADER_LEN};
 
+use super::GroupManager;
 use crate::clock::now_ms;
-use crate::context::BrokerContext;
 use crate::metrics::BrokerMetrics;
 use crate::metrics::computed::{self, Series, counters, gauges, one};
 use crate::partition::{PartitionHandle, ReadSpec, Reader};
+use crate::replica_manager::ReplicaManager;
 
 /// Committed offsets that are shown at most, of the first groups by name.
 const MAX_SERIES: usize = 10_000;
@@ -51,31 +52,31 @@ struct Collected {
     stats: GroupStats,
 }
 
-/// Registers what is computed from `broker`.
-pub fn register(metrics: &BrokerMetrics, broker: &Arc<BrokerContext>) {
-    let broker = Arc::downgrade(broker);
+/// Registers what is computed from `groups`.
+pub fn register(metrics: &BrokerMetrics, groups: &Arc<GroupManager>) {
+    let groups = Arc::downgrade(groups);
     let families = move || {
-        let broker = broker.upgrade();
-        broker.map_or_else(Vec::new, |broker| families(&collect(&broker)))
+        let groups = groups.upgrade();
+        groups.map_or_else(Vec::new, |groups| families(&collect(&groups)))
     };
     if let Err(error) = computed::register(metrics.registry(), "barnabas_groups", families) {
         tracing::error!(%error, "the metrics of consumer groups are not shown");
     }
 }
 
-fn collect(broker: &BrokerContext) -> Collected {
+fn collect(manager: &GroupManager) -> Collected {
     let mut all = Collected {
-        stats: broker.groups.retired_stats(),
+        stats: manager.retired_stats(),
         ..Collected::default()
     };
-    for shard in broker.groups.shards() {
+    for shard in manager.shards() {
         // One that is being loaded, or resigned meanwhile, has nothing to show.
         let _ = shard.read(|groups| all.add(groups));
     }
     // No lock of a coordinator is held while the partitions are asked.
     let now_ms = now_ms();
     for progress in &mut all.progress {
-        progress.behind = behind(broker, progress, now_ms);
+        progress.behind = behind(&manager.replicas, progress, now_ms);
     }
     all
 }
@@ -110,9 +111,9 @@ impl Collected {
     }
 }
 
-fn behind(broker: &BrokerContext, progress: &Progress, now_ms: i64) -> Option<Behind> {
+fn behind(replicas: &ReplicaManager, progress: &Progress, now_ms: i64) -> Option<Behind> {
     let index = progress.partition.parse().ok()?;
-    let partition = Arc::clone(broker.replicas.topics().by_name(&progress.topic)?.partition(index)?);
+    let partition = Arc::clone(replicas.topics().by_name(&progress.topic)?.partition(index)?);
     let end = partition.find_offset(LATEST, -1).ok()?.offset;
     let start = partition.find_offset(EARLIEST, -1).ok()?.offset;
     // What was deleted unread cannot be read any more.

@@ -6,7 +6,8 @@ use model::LeaderEpoch;
 use protocol::ErrorCode;
 use protocol::batch::{self, BatchBuilder, BatchError};
 
-use crate::partition::{PartitionHandle, ReadSpec, Reader, Refusal};
+use crate::partition::{PartitionHandle, ReadSpec, Reader};
+use crate::refusal::Refusal;
 
 /// Bytes read at once while a shard is loaded.
 const READ_BYTES: usize = 1 << 20;

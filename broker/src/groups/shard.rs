@@ -16,7 +16,8 @@ use uuid::Uuid;
 
 use super::offsets_log::{self, LoadError};
 use super::{Answer, Bell, Cluster};
-use crate::partition::{PartitionHandle, Refusal, Uncommitted, Wake};
+use crate::partition::{PartitionHandle, Uncommitted, Wake};
+use crate::refusal::Refusal;
 
 /// Who asks, beyond what the request says.
 #[derive(Debug, Clone, Copy)]

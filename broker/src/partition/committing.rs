@@ -9,7 +9,8 @@ use broker_replication::{Acks, LeaderState, Replica, ReplicaError};
 use model::LeaderEpoch;
 use protocol::error::ErrorCode;
 
-use super::{FetchWaiter, PartitionHandle, Refusal, State};
+use super::{FetchWaiter, PartitionHandle, State};
+use crate::refusal::Refusal;
 
 /// Somebody who waits for records to be committed.
 pub trait Wake: Debug + Send + Sync {

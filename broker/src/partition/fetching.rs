@@ -6,8 +6,9 @@ use broker_log::LogError;
 use broker_replication::{ReadSpec, Reader, ReplicaError};
 use model::BrokerId;
 
-use super::{Inner, PartitionHandle, ReadSlice, Refusal, State};
+use super::{Inner, PartitionHandle, ReadSlice, State};
 use crate::clock::monotonic_ms;
+use crate::refusal::Refusal;
 
 /// A fetch that waits for records. One value is parked at every partition of its request.
 #[derive(Debug, Default)]

@@ -4,7 +4,8 @@ use broker_log::LogError;
 use broker_replication::FoundOffset;
 use model::LeaderEpoch;
 
-use super::{CheckpointOffsets, PartitionHandle, Refusal, State};
+use super::{CheckpointOffsets, PartitionHandle, State};
+use crate::refusal::Refusal;
 
 impl PartitionHandle {
     /// The offset for a timestamp in milliseconds, or for one of Kafka's special ones (-1 to -5).

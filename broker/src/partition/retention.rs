@@ -5,7 +5,8 @@ use broker_log::{FlushWork, LogError, RemovedSegments};
 
 use protocol::ErrorCode;
 
-use super::{PartitionHandle, Refusal, State};
+use super::{PartitionHandle, State};
+use crate::refusal::Refusal;
 
 /// The offset that stands for the high watermark in DeleteRecords.
 const HIGH_WATERMARK: i64 = -1;

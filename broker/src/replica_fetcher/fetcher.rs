@@ -15,8 +15,9 @@ use super::leader_address::LeaderAddress;
 use super::session::{Ask, FetchSession, PartitionKey, SessionError};
 use super::{Order, Orders, Target};
 use crate::clock::monotonic;
-use crate::context::BrokerContext;
+use crate::departures::Departures;
 use crate::kafka_connection::KafkaConnection;
+use crate::replica_manager::ReplicaManager;
 
 /// How long a leader keeps a request for which it has nothing (Kafka's `replica.fetch.wait.max.ms`).
 const LONGEST_POLL: Duration = Duration::from_millis(500);
@@ -61,7 +62,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// Fetches from one leader.
 pub(super) struct Fetcher {
-    broker: Arc<BrokerContext>,
+    local: BrokerId,
+    replicas: Arc<ReplicaManager>,
+    departures: Arc<Departures>,
     leader: BrokerId,
     orders: Arc<Orders>,
     address: LeaderAddress,
@@ -104,9 +107,17 @@ enum FetchFailed {
 }
 
 impl Fetcher {
-    pub(super) fn new(broker: Arc<BrokerContext>, leader: BrokerId, orders: Arc<Orders>) -> Self {
+    pub(super) fn new(
+        local: BrokerId,
+        replicas: Arc<ReplicaManager>,
+        departures: Arc<Departures>,
+        leader: BrokerId,
+        orders: Arc<Orders>,
+    ) -> Self {
         Self {
-            broker,
+            local,
+            replicas,
+            departures,
             leader,
             orders,
             address: LeaderAddress::default(),
@@ -125,7 +136,7 @@ impl Fetcher {
             if order.stop {
                 return;
             }
-            let disk = self.broker.replicas.disk();
+            let disk = self.replicas.disk();
             if disk.is_full() || !disk.is_sound() {
                 // What room there is, is for what frees some. A replica that falls behind costs nobody a record.
                 self.orders.wait(order.number, LONGEST_WAIT);
@@ -151,7 +162,7 @@ impl Fetcher {
             match self.fetch(&order, target, poll) {
                 Ok(()) => {
                     if self.failures > 0 {
-                        self.broker.departures.heard(self.leader);
+                        self.departures.heard(self.leader);
                         tracing::info!(leader = %self.leader, "fetches from the leader again");
                     }
                     self.failures = 0;
@@ -166,7 +177,7 @@ impl Fetcher {
         let mut connection = self.connect(target)?;
         let mut request = FetchRequest {
             replica_state: ReplicaState {
-                replica_id: self.broker.id.0,
+                replica_id: self.local.0,
                 replica_epoch: target.broker_epoch.0,
             },
             max_wait_ms: poll.as_millis() as i32,
@@ -212,10 +223,10 @@ impl Fetcher {
         for one in &answer.partitions {
             let key = (one.topic_id, one.index);
             if let (Some(partition), Some(asked)) = (order.partitions.get(&key), self.asked.positions.get(&key)) {
-                self.broker.replicas.fetched(partition, asked, &said(one));
+                self.replicas.fetched(partition, asked, &said(one));
                 if partition.throttled.as_follower() {
                     let bytes = one.records.len();
-                    self.broker.replicas.throttles().followers.count(bytes, monotonic());
+                    self.replicas.throttles().followers.count(bytes, monotonic());
                 }
             }
             self.asked.waiting.insert(key, Some(Duration::ZERO));
@@ -225,7 +236,7 @@ impl Fetcher {
 
     /// Finds out what is to be asked of the partitions, and when the first of those that wait will have something to ask.
     fn look(&mut self, order: &Order, now: Duration) -> Option<Duration> {
-        let throttle = &self.broker.replicas.throttles().followers;
+        let throttle = &self.replicas.throttles().followers;
         let asked = &mut self.asked;
         if asked.order != Some(order.number) || asked.looked + LOOK_AGAIN <= now {
             asked.order = Some(order.number);
@@ -293,7 +304,7 @@ impl Fetcher {
         }
         if matches!(failed, FetchFailed::Connect(_) | FetchFailed::Connection(_)) {
             let life = target.leader_broker_epoch;
-            self.broker.departures.lost(self.leader, life, monotonic());
+            self.departures.lost(self.leader, life, monotonic());
         }
         if self.failures == 0 {
             tracing::warn!(leader = %self.leader, error = %failed, "nothing is fetched from the leader, trying again");

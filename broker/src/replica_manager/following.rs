@@ -1,15 +1,30 @@
 //! What is fetched from leaders goes to the logs here, and what it asks for besides.
 
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use broker_replication::{FetchPosition, FollowError, Followed, LeaderAnswer, Truncated};
+use model::BrokerId;
+use uuid::Uuid;
 
 use super::ReplicaManager;
 use super::checkpoints::name_of;
 use crate::clock::{monotonic, now_ms};
 use crate::metrics::TopicCounter;
 use crate::partition::PartitionHandle;
+
+/// Partitions that follow one leader, by their topic's id and their number.
+pub type FollowedPartitions = HashMap<(Uuid, i32), Arc<PartitionHandle>>;
+
+/// Whom the partitions of this broker follow, after an image.
+#[derive(Debug, Default)]
+pub struct Following {
+    /// By leader.
+    pub(crate) followed: BTreeMap<BrokerId, FollowedPartitions>,
+    /// Leaders that have partitions which did not follow them before, in this epoch.
+    pub(crate) changed: BTreeSet<BrokerId>,
+}
 
 impl ReplicaManager {
     /// Takes what a leader answered for a partition that follows it. Waits for the disk where a log must be cut.

@@ -9,7 +9,8 @@ use protocol::ErrorCode;
 use super::ReplicaManager;
 use super::checkpoints::name_of;
 use crate::clock::now_ms;
-use crate::partition::{PartitionHandle, Refusal};
+use crate::partition::PartitionHandle;
+use crate::refusal::Refusal;
 
 /// Files that were taken out of their logs and wait for `file.delete.delay.ms`.
 #[derive(Debug)]

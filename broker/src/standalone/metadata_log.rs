@@ -17,9 +17,9 @@ use controller_host::{
 use model::rebuild::{Circumstances, rebuild};
 use model::{ImageDocument, IncarnationId, Lineage, MetadataImage, Nonce};
 
-use super::{ID, STORE};
+use super::ID;
 use crate::broker::{open_guard, random};
-use crate::data_dir::DataDir;
+use crate::data_dir::{DataDir, METADATA_LOG};
 use crate::error::StartError;
 use crate::membership::position;
 use crate::metadata_cache::ImageFile;
@@ -60,7 +60,7 @@ fn make_room(directory: &Path) {
 }
 
 async fn start(data_dir: &DataDir, image: &MetadataImage) -> Result<ControllerHandle, Failed> {
-    let store = FileStore::open(data_dir.path().join(STORE)).map_err(|error| match error {
+    let store = FileStore::open(data_dir.path().join(METADATA_LOG)).map_err(|error| match error {
         StoreError::Unusable { .. } => Failed::Log(error.to_string()),
         other => Failed::Otherwise(StartError::Controller(other.to_string())),
     })?;
@@ -96,7 +96,7 @@ async fn make_anew(data_dir: &DataDir, image: MetadataImage, reason: &str) -> Re
     let refuse = |what: String| {
         StartError::Controller(format!(
             "{reason}; it cannot be made anew: {what}. Put a copy of {} back, or move the data directory away to begin with an empty one",
-            data_dir.path().join(STORE).display()
+            data_dir.path().join(METADATA_LOG).display()
         ))
     };
     let seen = open_guard(data_dir.path())?
@@ -114,7 +114,7 @@ async fn make_anew(data_dir: &DataDir, image: MetadataImage, reason: &str) -> Re
     let image = rebuild(&shown, &circumstances).map_err(|error| refuse(error.to_string()))?;
 
     let aside = set_aside(data_dir.path()).map_err(|error| refuse(error.to_string()))?;
-    let store = FileStore::open(data_dir.path().join(STORE)).map_err(|error| refuse(error.to_string()))?;
+    let store = FileStore::open(data_dir.path().join(METADATA_LOG)).map_err(|error| refuse(error.to_string()))?;
     begin_with(&store, &image, random("the name of a snapshot")?, None)
         .await
         .map_err(refuse)?;
@@ -129,13 +129,13 @@ async fn make_anew(data_dir: &DataDir, image: MetadataImage, reason: &str) -> Re
 
 /// Gives the folder of the log a name that no other has; `None` if there is no such folder.
 fn set_aside(directory: &Path) -> std::io::Result<Option<PathBuf>> {
-    let folder = directory.join(STORE);
+    let folder = directory.join(METADATA_LOG);
     if !folder.exists() {
         return Ok(None);
     }
     let mut number = 0_u32;
     loop {
-        let free = directory.join(format!("{STORE}.lost-{number}"));
+        let free = directory.join(format!("{METADATA_LOG}.lost-{number}"));
         if !free.exists() {
             return fs::rename(&folder, &free).map(|()| Some(free));
         }

@@ -13,7 +13,8 @@ use crate::clock::monotonic;
 use crate::context::BrokerContext;
 use crate::fetch_sessions::Wanted;
 use crate::metrics::TopicCounter;
-use crate::partition::{FollowerReader, PartitionHandle, ReadSlice, ReadSpec, Reader, Refusal};
+use crate::partition::{FollowerReader, PartitionHandle, ReadSlice, ReadSpec, Reader};
+use crate::refusal::Refusal;
 use crate::replica_manager::TopicTable;
 
 /// Isolation level: only records of decided transactions.

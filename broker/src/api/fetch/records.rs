@@ -11,7 +11,7 @@ use broker_network::{Chunk, Response};
 use protocol::EncodeError;
 use protocol::fetch::{self, FetchResponse, FetchedPartition, Payload};
 
-use crate::api::ReplyTo;
+use crate::api::call::ReplyTo;
 
 /// From this size on `sendfile` is cheaper than reading and writing; below, one send for all of it is.
 const SENDFILE_BYTES: usize = 64 * 1024;

@@ -7,7 +7,8 @@ use tokio::sync::futures::OwnedNotified;
 
 use super::reading::{Cold, Disk, Found, Parked, read};
 use super::{Ask, respond};
-use crate::api::ReplyTo;
+use crate::api::call::ReplyTo;
+use crate::context::BrokerContext;
 use crate::fetches::Parking;
 use crate::partition::FetchWaiter;
 
@@ -16,7 +17,9 @@ const WARM_ATTEMPTS: usize = 3;
 
 /// A request that waits.
 pub(super) struct Waiting {
-    pub(super) parking: Parking,
+    pub(super) broker: Arc<BrokerContext>,
+    /// Its memory counts while it waits.
+    pub(super) _parking: Parking,
     pub(super) listener: Arc<str>,
     pub(super) reply: ReplyTo,
     pub(super) ask: Ask,
@@ -39,7 +42,7 @@ impl Waiting {
             // Nobody is left to hear the answer.
             () = &mut ended => return,
         };
-        match respond(self.parking.broker(), &self.listener, &self.reply, &self.ask, found) {
+        match respond(&self.broker, &self.listener, &self.reply, &self.ask, found) {
             Ok(response) => slot.complete(response),
             Err(error) => {
                 tracing::error!(%error, "a fetch response cannot be encoded");
@@ -49,7 +52,7 @@ impl Waiting {
     }
 
     async fn enough(&self, begin: Begin) -> Found<'_> {
-        let broker = self.parking.broker();
+        let broker = &self.broker;
         let patience = tokio::time::sleep(self.ask.max_wait);
         tokio::pin!(patience);
         let mut parked = match begin {
@@ -84,7 +87,7 @@ impl Waiting {
     }
 
     async fn read(&self) -> Found<'_> {
-        let broker = self.parking.broker();
+        let broker = &self.broker;
         let table = broker.replicas.topics_owned();
         let mut found = read(broker, &self.listener, &table, &self.ask, Disk::Never);
         if found.cold.is_empty() {
@@ -96,7 +99,7 @@ impl Waiting {
 
     /// Reads when what was missing has been brought into memory by threads that may wait.
     async fn read_after(&self, mut cold: Vec<Cold>) -> Found<'_> {
-        let broker = self.parking.broker();
+        let broker = &self.broker;
         for _ in 0..WARM_ATTEMPTS {
             let missing = std::mem::take(&mut cold);
             let warmed = tokio::task::spawn_blocking(move || {

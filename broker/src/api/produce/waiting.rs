@@ -14,12 +14,14 @@ use protocol::{ApiKey, EncodeError, ErrorCode};
 use tokio::time::Instant;
 
 use super::{Entry, Uncommitted, produced};
-use crate::api::{ClientConnection, ReplyTo};
+use crate::api::call::ReplyTo;
+use crate::api::client_connection::ClientConnection;
 use crate::context::BrokerContext;
 use crate::fetch_sessions::TopicKey;
 use crate::leader_hints::LeaderHints;
 use crate::metrics::TopicCounter;
-use crate::partition::{FetchWaiter, PartitionHandle, Place, Refusal, Wake};
+use crate::partition::{FetchWaiter, PartitionHandle, Place, Wake};
+use crate::refusal::Refusal;
 
 /// A request that waits.
 pub(super) struct WaitingRequest {
