@@ -12,31 +12,25 @@ use crate::error::LogError;
 use crate::leader_epochs::LeaderEpochs;
 use crate::partition_metadata;
 use crate::producer_state::ProducerState;
-use crate::recovery::{self, RecoveryReport};
+use crate::recovery::{self, OpenState, RecoveryReport};
 use crate::segment::Segment;
 
 pub(crate) mod append;
 mod delete_records;
+mod epochs_written;
 pub(crate) mod flush;
 pub(crate) mod follow;
 mod intake;
 pub(crate) mod read;
 pub(crate) mod retention;
+mod scratch;
 mod truncate;
+
+use epochs_written::EpochsWritten;
+use scratch::Scratch;
 
 #[cfg(test)]
 mod tests;
-
-/// What the data directory says of a log that is opened.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct OpenState {
-    /// The last stop was clean: no batch needs to be checked.
-    pub clean: bool,
-    /// Everything below was on the disk: damage there is an error, and recovery begins here.
-    pub recovery_point: i64,
-    /// The first offset that may be read. 0 for a log that never lost its beginning.
-    pub log_start_offset: i64,
-}
 
 /// The log of one partition: `log_start_offset <= recovery_point <= log_end_offset`.
 pub struct PartitionLog<D: Dir> {
@@ -55,14 +49,14 @@ pub struct PartitionLog<D: Dir> {
     snapshots: Vec<i64>,
     unsaved: Unsaved<D>,
     /// The newest change that the file of leader epochs holds; held while it is written.
-    epochs_written: flush::EpochsWritten,
+    epochs_written: EpochsWritten,
     /// Set by the first write or sync that failed; nothing is accepted any more.
     offline: Option<LogError>,
     /// How often the log was cut: a flush begun before a cut says nothing about what came after it.
     cuts: u64,
     /// Where a retention that has begun wants the log to start.
     retained_from: Option<i64>,
-    scratch: append::Scratch,
+    scratch: Scratch,
 }
 
 /// What a flush has to make durable. Changes are numbered, so that a flush that ends tells what came after it began.
@@ -174,11 +168,11 @@ impl<D: Dir> PartitionLog<D> {
             producers: recovered.producers,
             snapshots: recovered.snapshots,
             unsaved,
-            epochs_written: flush::EpochsWritten::default(),
+            epochs_written: EpochsWritten::default(),
             offline: None,
             cuts: 0,
             retained_from: None,
-            scratch: append::Scratch::default(),
+            scratch: Scratch::default(),
         };
         log.flush_where_each_record_is()?;
         Ok((log, recovered.report))

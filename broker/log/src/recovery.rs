@@ -10,11 +10,21 @@ use crate::dir::{Dir, read_file};
 use crate::error::LogError;
 use crate::index::{Entry, OffsetEntry, TimeEntry};
 use crate::leader_epochs::{self, LeaderEpochs};
-use crate::partition_log::OpenState;
 use crate::producer_state::{ProducerBatch, ProducerState, snapshot};
 use crate::scan::{BatchWalk, Found, HeaderWalk};
 use crate::seeded::seeded_bug;
 use crate::segment::Segment;
+
+/// What the data directory says of a log that is opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OpenState {
+    /// The last stop was clean: no batch needs to be checked.
+    pub clean: bool,
+    /// Everything below was on the disk: damage there is an error, and recovery begins here.
+    pub recovery_point: i64,
+    /// The first offset that may be read. 0 for a log that never lost its beginning.
+    pub log_start_offset: i64,
+}
 
 /// What opening a log found and did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

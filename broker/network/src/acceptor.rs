@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
+use crate::accepted::{Accepted, Inbox, Place};
 use crate::complaints::Complaints;
 use crate::metrics::ListenerMetrics;
-use crate::worker::Inbox;
 use crate::{ConnectionInfo, ConnectionLimit, Listener, ListenerName, NetworkError, NetworkMetrics};
 
 /// Pause after the system failed to accept for want of something.
@@ -32,22 +32,6 @@ pub(crate) struct Acceptor {
     metrics: Arc<NetworkMetrics>,
     ids: Arc<AtomicU64>,
     refused: Complaints,
-}
-
-/// An accepted connection on its way to its thread.
-#[derive(Debug)]
-pub(crate) struct Accepted {
-    pub(crate) socket: TcpStream,
-    pub(crate) info: ConnectionInfo,
-    pub(crate) place: Place,
-}
-
-/// A connection's place in the counts, given up on drop.
-#[derive(Debug)]
-pub(crate) struct Place {
-    metrics: Arc<NetworkMetrics>,
-    listener: usize,
-    thread: usize,
 }
 
 impl Acceptor {
@@ -128,7 +112,7 @@ impl Acceptor {
             local,
         };
         if let Some(inbox) = self.inboxes.get(thread) {
-            inbox.connection(Accepted { socket, info, place });
+            inbox.hand_over(Accepted { socket, info, place });
         }
     }
 
@@ -175,31 +159,5 @@ impl Acceptor {
 
     fn load(&self, thread: usize) -> usize {
         self.metrics.thread(thread).connections.load(Ordering::Relaxed)
-    }
-}
-
-impl Place {
-    fn take(metrics: Arc<NetworkMetrics>, listener: usize, thread: usize) -> Self {
-        if let Some(listener) = metrics.listeners().get(listener) {
-            listener.connections.fetch_add(1, Ordering::Relaxed);
-        }
-        metrics.thread(thread).connections.fetch_add(1, Ordering::Relaxed);
-        Self {
-            metrics,
-            listener,
-            thread,
-        }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if let Some(listener) = self.metrics.listeners().get(self.listener) {
-            listener.connections.fetch_sub(1, Ordering::Relaxed);
-        }
-        self.metrics
-            .thread(self.thread)
-            .connections
-            .fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -11,7 +11,7 @@ use crate::frames::{Assembly, BadLength, Bounds, Handed};
 use crate::io::Stream;
 use crate::metrics::ThreadMetrics;
 use crate::pulse::{Deadline, Pulse};
-use crate::worker::Thread;
+use crate::thread::Thread;
 use crate::{ConnectionInfo, RequestHandler, Responses};
 
 /// Rounds of receive and send before other connections have their turn.

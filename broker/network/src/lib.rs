@@ -12,6 +12,7 @@
 //! Follow a request through `acceptor` (a connection arrives), `connection` (the loop), `frames` (bytes
 //! become frames), [`RequestHandler`], [`Responses`] (answers wait for their turn) and `outbox` (bytes leave).
 
+mod accepted;
 mod acceptor;
 mod budget;
 mod cold;
@@ -35,6 +36,7 @@ mod responses;
 mod server;
 mod silent_connections;
 mod slot;
+mod thread;
 mod worker;
 
 pub use connection_limit::ConnectionLimit;

@@ -7,7 +7,8 @@ use std::time::Duration;
 use crate::acceptor::Acceptor;
 use crate::budget::MemoryBudget;
 use crate::complaints::Complaints;
-use crate::worker::{Shared, Worker};
+use crate::thread::Shared;
+use crate::worker::Worker;
 use crate::{
     ConnectionLimit, IdleLimit, Listener, ListenerName, NetworkError, NetworkMetrics, RequestHandler, SilentConnections,
 };

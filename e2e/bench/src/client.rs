@@ -12,8 +12,6 @@ use protocol::messages::create_topics::{
 };
 use protocol::messages::delete_topics::{DeleteTopicsRequest, DeleteTopicsResponse};
 
-use crate::readback;
-
 const CREATE_TOPICS: i16 = 19;
 const DELETE_TOPICS: i16 = 20;
 
@@ -47,7 +45,7 @@ impl Client {
         Ok(answer.split_off(4))
     }
 
-    /// Creates a topic and waits until every partition is led. All partitions are on `replicas`, the first of which
+    /// Creates a topic. All partitions are on `replicas`, the first of which
     /// leads; if there are none given, on one broker of the server's choice.
     pub(crate) fn create_topic(&mut self, name: &str, partitions: i32, replicas: &[i32]) -> Result<()> {
         let mut topic = CreatableTopic {
@@ -78,7 +76,7 @@ impl Client {
         for topic in &answer.topics {
             ensure!(topic.error_code == 0, "creating {name}: error {}", topic.error_code);
         }
-        readback::wait_for_leaders(self, name, partitions)
+        Ok(())
     }
 
     /// Deletes a topic. Its files go later, as either broker sees fit.

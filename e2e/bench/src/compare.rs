@@ -254,7 +254,7 @@ impl Pair<'_> {
         for server in &self.servers {
             let mut fill = produce(50, 1, 5).load(server, topic, Duration::from_mins(5));
             fill.max_bytes = CATCH_UP_BYTES;
-            Client::connect(&server.bootstrap)?.create_topic(topic, 1, &[])?;
+            readback::create_led_topic(&mut Client::connect(&server.bootstrap)?, topic, 1, &[])?;
             records.push(generator::run(&fill)?.records);
         }
         for fetch_bytes in CATCH_UP {
@@ -281,7 +281,7 @@ impl Pair<'_> {
         let runs = self.measure(|server, topic, duration| {
             let load = produce(1, 1, 1).load(server, topic, duration);
             let mut client = Client::connect(&load.bootstrap)?;
-            client.create_topic(topic, load.partitions(), &load.replicas)?;
+            readback::create_led_topic(&mut client, topic, load.partitions(), &load.replicas)?;
             let seen = latency::run(&load, rate)?;
             prove(server, &load, seen.requests)?;
             Ok(seen)
@@ -317,7 +317,8 @@ impl Scenario {
 
 /// Loads `server` with a fresh topic, reads it back, deletes it.
 fn load(server: &Server, load: &Load) -> Result<Run> {
-    Client::connect(&load.bootstrap)?.create_topic(&load.topic, load.partitions(), &load.replicas)?;
+    let mut client = Client::connect(&load.bootstrap)?;
+    readback::create_led_topic(&mut client, &load.topic, load.partitions(), &load.replicas)?;
     let before = server.cpu()?;
     let outcome = generator::run(load)?;
     let cpu = server.cpu()?.saturating_sub(before);

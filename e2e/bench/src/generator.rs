@@ -12,6 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::client::{self, Client};
+use crate::readback;
 
 const PRODUCE: i16 = 0;
 /// The newest Produce that names topics in the old, fixed-width form: the bytes before and after the records are constant.
@@ -57,7 +58,8 @@ impl Options {
             max_bytes: u64::MAX,
             replicas: Vec::new(),
         };
-        Client::connect(&load.bootstrap)?.create_topic(&load.topic, load.partitions(), &load.replicas)?;
+        let mut client = Client::connect(&load.bootstrap)?;
+        readback::create_led_topic(&mut client, &load.topic, load.partitions(), &load.replicas)?;
         Ok(load)
     }
 }

@@ -76,8 +76,14 @@ fn after_last(mut bytes: &[u8], mut offset: i64) -> Result<i64> {
     Ok(offset)
 }
 
+/// Creates a topic, and waits until every partition of it is led.
+pub(crate) fn create_led_topic(client: &mut Client, name: &str, partitions: i32, replicas: &[i32]) -> Result<()> {
+    client.create_topic(name, partitions, replicas)?;
+    wait_for_leaders(client, name, partitions)
+}
+
 /// Waits until every partition of a new topic is led: a broker may name a leader before that leader knows.
-pub(crate) fn wait_for_leaders(client: &mut Client, topic: &str, partitions: i32) -> Result<()> {
+fn wait_for_leaders(client: &mut Client, topic: &str, partitions: i32) -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(30);
     for partition in 0..partitions {
         while let Err(error) = client

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::client::Client;
+use crate::readback;
 
 /// Brokers of a cluster, the ids of all three.
 const THREE: [i32; 3] = [0, 1, 2];
@@ -114,7 +115,7 @@ impl Server {
             return false;
         };
         client.call(18, 0, &[]).is_ok()
-            && (self.replicas.is_empty() || client.create_topic("ready", 1, &self.replicas).is_ok())
+            && (self.replicas.is_empty() || readback::create_led_topic(&mut client, "ready", 1, &self.replicas).is_ok())
     }
 
     /// CPU time of all threads of all processes so far, user and system.

@@ -2,14 +2,15 @@
 
 use std::io::{self, IoSlice};
 
-use model::{LeaderEpoch, ProducerId};
+use model::LeaderEpoch;
 use protocol::batch::{self, BatchHeader, TimestampType};
 
 use super::PartitionLog;
 use super::intake::{self, Taken};
+use super::scratch::Accepted;
 use crate::dir::{Dir, DirFile, Open, write_all_at};
 use crate::error::{AppendError, LogError};
-use crate::producer_state::{ProducerEntry, snapshot};
+use crate::producer_state::snapshot;
 use crate::recovery::{created_error, producer_batch, snapshot_file_name};
 use crate::seeded::seeded_bug;
 use crate::segment::Segment;
@@ -30,39 +31,6 @@ pub struct AppendInfo {
     pub log_start_offset: i64,
     /// It was there before: a retry, answered with its original offsets.
     pub duplicate: bool,
-}
-
-/// Batches of one append whose memory is kept for the next.
-const KEPT_BATCHES: usize = 16;
-
-/// Buffers kept from call to call, so that the steady path allocates nothing.
-#[derive(Default)]
-pub(super) struct Scratch {
-    /// Batches accepted but not written yet.
-    accepted: Vec<Accepted>,
-    /// Their bytes.
-    bytes: u64,
-    /// Producers as they were before those batches.
-    before: Vec<(ProducerId, Option<ProducerEntry>)>,
-}
-
-impl Scratch {
-    fn clear(&mut self) {
-        self.accepted.clear();
-        self.accepted.shrink_to(KEPT_BATCHES);
-        self.bytes = 0;
-        self.before.clear();
-        self.before.shrink_to(KEPT_BATCHES);
-    }
-}
-
-pub(super) struct Accepted {
-    /// Place in the call's batches and outcomes; of fetched batches, where it begins in their bytes.
-    index: usize,
-    /// The header as it is written.
-    header: BatchHeader,
-    /// The bytes to write, if they are not those that were sent.
-    rewritten: Option<Vec<u8>>,
 }
 
 /// Where the bytes of accepted batches are.

@@ -1,16 +1,15 @@
 //! Making a log durable, in pieces so that the slow one needs no lock.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use super::PartitionLog;
+use super::epochs_written::EpochsWritten;
 use crate::dir::{Dir, DirFile};
 use crate::error::LogError;
-use crate::leader_epochs;
 use crate::recovery::remove_snapshots;
 use crate::seeded::seeded_bug;
 use crate::segment::Segment;
-use crate::text_file;
 
 /// The syncs of one flush. Run it on a thread that may wait, without holding the log.
 #[must_use = "nothing is durable before `run`"]
@@ -21,28 +20,6 @@ pub struct FlushWork<D: Dir> {
     epochs: Option<Vec<u8>>,
     epochs_written: EpochsWritten,
     covers: Covers,
-}
-
-/// Which of the log's changes the leader epochs' file knows. Held while the file is written, which happens without the log.
-#[derive(Debug, Clone, Default)]
-pub(super) struct EpochsWritten(Arc<Mutex<u64>>);
-
-impl EpochsWritten {
-    /// Writes the file, unless it knows as much, or the log is gone.
-    pub(super) fn write<D: Dir>(&self, dir: &D, content: &[u8], changes: u64) -> Result<(), LogError> {
-        // Flushes may overlap; what an older one knows must not replace what a newer one wrote.
-        let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if *written < changes {
-            text_file::replace(dir, leader_epochs::FILE_NAME, content)?;
-            *written = changes;
-        }
-        Ok(())
-    }
-
-    /// The log is gone: a flush that still runs must not write into a directory that is another partition's by then.
-    fn end(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = u64::MAX;
-    }
 }
 
 impl<D: Dir> Drop for PartitionLog<D> {

@@ -4,7 +4,7 @@ use broker_log::dir::Dir;
 use broker_log::{AppendError, AppendInfo, FlushWork, LogError};
 use model::{BrokerId, LeaderEpoch};
 
-use super::reading::departs;
+use super::reading::{check_epoch, departs};
 use super::{FollowerReader, ReadSpec, Reader, Replica, Role};
 use crate::error::ReplicaError;
 use crate::isr::IsrProposed;
@@ -189,16 +189,5 @@ impl<D: Dir> Replica<D> {
             Role::Leader(leader) => self.log.begin_retention(now_ms, leader.high_watermark()),
             Role::Follower(_) => Ok(None),
         }
-    }
-}
-
-/// Whether a request that believes in `theirs` may be answered in the epoch `ours`; -1 does not say.
-pub(super) fn check_epoch(ours: LeaderEpoch, theirs: i32) -> Result<(), ReplicaError> {
-    let ours = ours.0;
-    match theirs {
-        -1 => Ok(()),
-        theirs if theirs < ours => Err(ReplicaError::FencedLeaderEpoch { ours, theirs }),
-        theirs if theirs > ours => Err(ReplicaError::UnknownLeaderEpoch { ours, theirs }),
-        _ => Ok(()),
     }
 }

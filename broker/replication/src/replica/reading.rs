@@ -6,7 +6,6 @@ use broker_log::dir::Dir;
 use broker_log::{LogError, LogSlice, PartitionLog};
 use model::{BrokerEpoch, BrokerId, LeaderEpoch};
 
-use super::leading::check_epoch;
 use super::{Replica, Role};
 use crate::error::ReplicaError;
 use crate::seeded::seeded_bug;
@@ -131,6 +130,17 @@ impl<D: Dir> Replica<D> {
             last_stable_offset: high_watermark,
             log_start_offset,
         }))
+    }
+}
+
+/// Whether a request that believes in `theirs` may be answered in the epoch `ours`; -1 does not say.
+pub(super) fn check_epoch(ours: LeaderEpoch, theirs: i32) -> Result<(), ReplicaError> {
+    let ours = ours.0;
+    match theirs {
+        -1 => Ok(()),
+        theirs if theirs < ours => Err(ReplicaError::FencedLeaderEpoch { ours, theirs }),
+        theirs if theirs > ours => Err(ReplicaError::UnknownLeaderEpoch { ours, theirs }),
+        _ => Ok(()),
     }
 }
 
