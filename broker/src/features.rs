@@ -1,6 +1,6 @@
 //! Feature levels that this binary knows.
 
-use model::image::{BARNABAS_VERSION, KNOWN_LEVELS};
+use model::level::{BARNABAS_VERSION, KNOWN_LEVELS};
 
 /// One feature and the levels known, both ends included.
 #[derive(Debug, Clone, Copy)]

@@ -8,7 +8,8 @@ use std::fmt::Write as _;
 
 use crate::ApplyError;
 use crate::digest::Digest;
-use crate::frame::{Frame, FrameError};
+use crate::frame::Frame;
+use crate::frame_error::FrameError;
 use crate::image::{LogIdentity, MetadataImage};
 use crate::snapshot::{self, SnapshotError};
 

@@ -1,7 +1,6 @@
-//! Who leads a partition: a pure function of its image, so that every node elects the same broker.
+//! Who leads a partition: a pure function of what its image says, so that every node elects the same broker.
 
 use crate::ids::BrokerId;
-use crate::partition::PartitionImage;
 
 /// The outcome of an election.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,14 +13,19 @@ pub enum Elected {
     Nobody,
 }
 
-/// Elects the first replica in assignment order that is in the ISR, else in the ELR, and eligible (METADATA 15).
-pub fn elect(partition: &PartitionImage, eligible: impl Fn(BrokerId) -> bool) -> Elected {
+/// Elects the first of `replicas`, in assignment order, that is in the ISR, else in the ELR, and eligible (METADATA 15).
+pub fn elect(
+    replicas: &[BrokerId],
+    isr: &[BrokerId],
+    elr: &[BrokerId],
+    eligible: impl Fn(BrokerId) -> bool,
+) -> Elected {
     let first = |members: &[BrokerId]| {
-        let mut preferred = partition.replicas.iter().copied();
+        let mut preferred = replicas.iter().copied();
         preferred.find(|id| members.contains(id) && eligible(*id))
     };
-    if let Some(id) = first(&partition.isr) {
+    if let Some(id) = first(isr) {
         return Elected::FromIsr(id);
     }
-    first(&partition.elr).map_or(Elected::Nobody, Elected::FromElr)
+    first(elr).map_or(Elected::Nobody, Elected::FromElr)
 }

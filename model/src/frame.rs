@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::digest::Digest;
+use crate::frame_error::FrameError;
 use crate::ids::MetadataOffset;
 use crate::record::Record;
 
@@ -21,37 +22,6 @@ pub struct Frame {
     pub image_hash: Digest,
     /// Chain digest of the record before; [`Digest::ZERO`] before the first.
     pub chain_hash: Digest,
-}
-
-/// A line that is not a frame this build can apply. All of them stop the node (METADATA 9).
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum FrameError {
-    /// Not JSON, or a field is missing, unknown or of another type.
-    #[error("metadata record is malformed ({what}): {cause}")]
-    Malformed {
-        /// The part that could not be read.
-        what: &'static str,
-        /// The parser's words.
-        cause: String,
-    },
-    /// A kind of record from a later version.
-    #[error("metadata record {kind} (version {version}) is unknown to this version of Barnabas: upgrade it")]
-    UnknownRecord {
-        /// The record's kind.
-        kind: String,
-        /// Its version.
-        version: u16,
-    },
-    /// A known kind in another version.
-    #[error("metadata record {kind} has version {version}, this version of Barnabas knows {known}: upgrade it")]
-    UnknownVersion {
-        /// The record's kind.
-        kind: String,
-        /// The version found.
-        version: u16,
-        /// The version known.
-        known: u16,
-    },
 }
 
 #[derive(Serialize)]

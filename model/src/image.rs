@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::apply::ApplyError;
+use crate::apply_error::ApplyError;
 use crate::broker::BrokerRegistration;
 use crate::config::TopicConfig;
+use crate::config_scope::ConfigScope;
 use crate::digest::{Digest, Entity};
 use crate::frame::Frame;
 use crate::ids::{
@@ -18,15 +19,6 @@ use crate::ids::{
 use crate::partition::PartitionImage;
 use crate::record::Record;
 use crate::topic::{Tombstone, TopicImage};
-
-/// The feature that says how `apply` works (METADATA 9).
-pub const BARNABAS_VERSION: &str = "barnabas.version";
-
-/// Which `barnabas.version` levels this build can apply.
-///
-/// Level 1 was that of builds before the first release. It lost records where `min.insync.replicas` was lowered, so nothing
-/// goes on at it: a log of that level is refused in words.
-pub const KNOWN_LEVELS: std::ops::RangeInclusive<i16> = 2..=2;
 
 /// Who writes the log: what a stream of records begins with (METADATA 7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,21 +43,6 @@ impl LogIdentity {
 }
 
 static NOTHING: BTreeMap<String, String> = BTreeMap::new();
-
-/// Whose configuration.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum ConfigScope {
-    /// Defaults for the whole cluster.
-    Cluster,
-    /// One broker.
-    Broker(BrokerId),
-    /// One topic.
-    Topic(TopicId),
-    /// One consumer group, whether or not it has members.
-    Group(GroupName),
-    /// What the command line says for the whole cluster: weaker than what was changed since.
-    Static,
-}
 
 /// What is set for the whole cluster, by whom, and for its groups.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -8,15 +8,19 @@
 //! This crate is pure: no clock, no disk, no randomness. What is random (ids, nonces) comes in as a parameter.
 
 pub mod apply;
+pub mod apply_error;
 pub mod broker;
 pub mod config;
+pub mod config_scope;
 pub mod digest;
 pub mod document;
 pub mod election;
 pub mod frame;
+pub mod frame_error;
 pub mod ids;
 pub mod image;
 pub mod isr;
+pub mod level;
 pub mod partition;
 #[cfg(test)]
 mod random;
@@ -26,17 +30,19 @@ pub mod replica_report;
 pub mod snapshot;
 pub mod topic;
 
-pub use apply::ApplyError;
+pub use apply_error::ApplyError;
 pub use broker::{BrokerRegistration, Endpoint, FeatureRange};
 pub use config::{ConfigError, ConfigKey, TopicConfig};
+pub use config_scope::ConfigScope;
 pub use digest::Digest;
 pub use document::{DocumentError, ImageDocument};
-pub use frame::{Frame, FrameError};
+pub use frame::Frame;
+pub use frame_error::FrameError;
 pub use ids::{
     BrokerEpoch, BrokerId, ClusterId, ControllerEpoch, DirectoryId, GroupName, IdError, IncarnationId, LeaderEpoch,
     Lineage, MetadataOffset, Nonce, PartitionEpoch, PartitionIndex, ProducerId, TopicId, TopicName, TopicNameError,
 };
-pub use image::{ConfigScope, LogIdentity, MetadataImage};
+pub use image::{LogIdentity, MetadataImage};
 pub use isr::{IsrMember, IsrOutcome, IsrProposal};
 pub use partition::PartitionImage;
 pub use record::Record;

@@ -277,7 +277,7 @@ impl PartitionImage {
     }
 
     fn elect(&mut self, eligible: impl Fn(BrokerId) -> bool) {
-        match elect(self, eligible) {
+        match elect(&self.replicas, &self.isr, &self.elr, eligible) {
             Elected::FromIsr(id) => self.leader = Some(id),
             Elected::FromElr(id) => {
                 let before = self.clone();

@@ -31,7 +31,7 @@ pub(crate) fn formatted() -> ClusterFormatted {
     ClusterFormatted {
         cluster_id: ClusterId::from_random([1; 16]),
         lineage: Lineage::from_random([2; 16]),
-        features: BTreeMap::from([(image::BARNABAS_VERSION.to_owned(), 2)]),
+        features: BTreeMap::from([(level::BARNABAS_VERSION.to_owned(), 2)]),
     }
 }
 
@@ -48,7 +48,7 @@ pub(crate) fn registered(id: i32, incarnation: u128, directory: u128, clean: boo
             port: 9092,
         }],
         rack: (id % 2 == 0).then(|| "a".to_owned()),
-        features: BTreeMap::from([(image::BARNABAS_VERSION.to_owned(), FeatureRange { min: 2, max: 2 })]),
+        features: BTreeMap::from([(level::BARNABAS_VERSION.to_owned(), FeatureRange { min: 2, max: 2 })]),
         clean,
     }
 }

@@ -9,12 +9,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::broker::{Endpoint, FeatureRange};
-use crate::frame::FrameError;
+use crate::config_scope::ConfigScope;
+use crate::frame_error::FrameError;
 use crate::ids::{
     BrokerEpoch, BrokerId, ClusterId, ControllerEpoch, DirectoryId, IncarnationId, Lineage, Nonce, PartitionIndex,
     ProducerId, TopicId, TopicName,
 };
-use crate::image::ConfigScope;
 use crate::topic::Assignment;
 
 macro_rules! records {

@@ -416,7 +416,7 @@ fn registration(broker: BrokerId, number: u64) -> Registration {
         }],
         rack: None,
         features: BTreeMap::from([(
-            model::image::BARNABAS_VERSION.to_owned(),
+            model::level::BARNABAS_VERSION.to_owned(),
             FeatureRange { min: 2, max: 2 },
         )]),
         cluster_id: None,

@@ -10,9 +10,9 @@ use protocol::messages::join_group::JoinGroupRequest;
 use protocol::messages::offset_commit::OffsetCommitResponse;
 use protocol::messages::offset_delete::OffsetDeleteResponse;
 
+use crate::applicant::StaticRejoin;
 use crate::exchange::{Context, Effects, Now, Reply, Response, Ticket, Write, WriteId};
 use crate::ids::{GenerationId, GroupId, MemberId};
-use crate::join::StaticRejoin;
 use crate::records::GroupRecord;
 use crate::settings::GroupSettings;
 use crate::stats::GroupStats;

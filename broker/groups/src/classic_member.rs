@@ -13,6 +13,7 @@ use protocol::messages::leave_group::{MemberIdentity, MemberResponse};
 use protocol::messages::sync_group::{SyncGroupRequest, SyncGroupResponse};
 
 use crate::agenda::{Pending, Rejoin};
+use crate::applicant::Applicant;
 use crate::consumer_group::{ConsumerGroup, ConsumerMember};
 use crate::consumer_heartbeat::bearer;
 use crate::draft::Draft;
@@ -20,7 +21,7 @@ use crate::exchange::{Context, Response, Ticket};
 use crate::group::CONSUMER;
 use crate::group_coordinator::GroupCoordinator;
 use crate::ids::{GroupId, MemberId};
-use crate::join::{Applicant, MEMBER_ID_REQUIRED_SINCE};
+use crate::join::MEMBER_ID_REQUIRED_SINCE;
 use crate::leave::left;
 use crate::member::millis;
 use crate::rebalance::{join_error, sync_error};

@@ -123,6 +123,14 @@ pub struct Effects {
     pub replies: Vec<Reply>,
 }
 
+/// The answer to a ConsumerGroupHeartbeat that is refused.
+pub(crate) fn heartbeat_error(error: ErrorCode) -> ConsumerGroupHeartbeatResponse {
+    ConsumerGroupHeartbeatResponse {
+        error_code: error.code(),
+        ..ConsumerGroupHeartbeatResponse::default()
+    }
+}
+
 /// The error a client is told when an append failed. Source: `appendGroupMetadataErrorToResponseError` of Kafka: errors of
 /// the offsets partition become errors of the coordinator, which clients know how to follow.
 pub(crate) fn coordinator_error(append: ErrorCode) -> ErrorCode {

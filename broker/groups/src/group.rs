@@ -8,7 +8,8 @@ use protocol::ErrorCode;
 use protocol::messages::join_group::JoinGroupResponse;
 
 use crate::ids::{GenerationId, GroupId, InstanceId, MemberId};
-use crate::member::{Member, Protocol, millis};
+use crate::member::{Member, millis};
+use crate::offered_protocol::Protocol;
 use crate::records::{GroupMetadata, GroupRecord};
 use crate::subscription;
 

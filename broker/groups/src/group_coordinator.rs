@@ -11,9 +11,10 @@ use std::time::Duration;
 use protocol::ErrorCode;
 
 use crate::agenda::{Agenda, Pending, Rejoin};
-use crate::consumer_heartbeat;
 use crate::durable::DurableState;
-use crate::exchange::{Context, Effects, Now, Request, Response, Ticket, Write, WriteId, coordinator_error};
+use crate::exchange::{
+    Context, Effects, Now, Request, Response, Ticket, Write, WriteId, coordinator_error, heartbeat_error,
+};
 use crate::group::{Group, Phase};
 use crate::ids::{GenerationId, GroupId};
 use crate::member::millis;
@@ -430,7 +431,7 @@ fn revive(mut group: Group, agenda: &mut Agenda) -> Group {
 /// The answer that was to be, as the error that it is instead.
 fn with_error(response: Response, error: ErrorCode) -> Response {
     match response {
-        Response::ConsumerHeartbeat(_) => Response::ConsumerHeartbeat(consumer_heartbeat::refused(error)),
+        Response::ConsumerHeartbeat(_) => Response::ConsumerHeartbeat(heartbeat_error(error)),
         Response::Join(response) => Response::Join(join_error(&response.member_id, error)),
         Response::Sync(_) => Response::Sync(sync_error(error)),
         Response::Heartbeat(mut response) => {

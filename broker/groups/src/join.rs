@@ -5,11 +5,12 @@ use protocol::ErrorCode;
 use protocol::messages::join_group::{JoinGroupRequest, JoinGroupResponse};
 
 use crate::agenda::{Agenda, Pending};
+use crate::applicant::{Applicant, StaticRejoin};
 use crate::exchange::{Context, Response, Ticket, coordinator_error};
 use crate::group::{Gathering, Group, Phase};
 use crate::group_coordinator::GroupCoordinator;
-use crate::ids::{GenerationId, GroupId, InstanceId, MemberId};
-use crate::member::{Member, Protocol, millis, offered_protocols};
+use crate::ids::{GroupId, InstanceId, MemberId};
+use crate::member::{Member, millis, offered_protocols};
 use crate::rebalance::{self, join_error, sync_error};
 use crate::records::GroupRecord;
 use crate::timers::Timer;
@@ -22,33 +23,6 @@ const SKIP_ASSIGNMENT_SINCE: i16 = 9;
 const MEMBER_ID_PREFIX_MAX: usize = 255;
 /// Kafka holds instance ids to the rules of topic names.
 const INSTANCE_ID_MAX: usize = 249;
-
-/// What a member asks for, checked.
-#[derive(Debug)]
-pub(crate) struct Applicant {
-    pub(crate) ticket: Ticket,
-    pub(crate) version: i16,
-    pub(crate) member_id: String,
-    pub(crate) instance_id: Option<InstanceId>,
-    pub(crate) client_id: String,
-    pub(crate) client_host: String,
-    pub(crate) session_timeout_ms: i32,
-    pub(crate) rebalance_timeout_ms: i32,
-    pub(crate) protocol_type: String,
-    pub(crate) protocols: Vec<Protocol>,
-    /// The id that it gets if it has none.
-    pub(crate) fresh_id: MemberId,
-}
-
-/// A static member that came back while its group was stable: it takes the place of its former life when the record that
-/// says so is committed. Until then the former life counts.
-#[derive(Debug)]
-pub(crate) struct StaticRejoin {
-    group: GroupId,
-    generation: GenerationId,
-    former: MemberId,
-    applicant: Applicant,
-}
 
 impl GroupCoordinator {
     pub(crate) fn join(&mut self, context: &Context<'_>, ticket: Ticket, request: JoinGroupRequest) {

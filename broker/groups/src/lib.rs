@@ -15,6 +15,7 @@
 //!   `deletion`, `description`; and `expiry` for what happens without a request.
 
 mod agenda;
+mod applicant;
 mod assignment_epochs;
 mod assignor;
 mod classic_member;
@@ -37,6 +38,7 @@ mod join;
 mod leave;
 mod member;
 mod migration;
+mod offered_protocol;
 pub mod offset_commit;
 mod offset_delete;
 pub mod offset_fetch;
@@ -63,7 +65,7 @@ pub use epoch::Epoch;
 pub use exchange::{Context, Effects, Now, Reply, Request, Response, Ticket, Write, WriteId};
 pub use group_coordinator::GroupCoordinator;
 pub use ids::{GenerationId, GroupId, InstanceId, MemberId};
-pub use member::Protocol;
+pub use offered_protocol::Protocol;
 pub use partitions::Partitions;
 pub use records::{
     ClassicMemberMetadata, CommittedOffset, ConsumerGroupEpoch, ConsumerMemberMetadata, ConsumerRecord,

@@ -8,16 +8,8 @@ use protocol::messages::join_group::{JoinGroupRequestProtocol, JoinGroupResponse
 
 use crate::exchange::Ticket;
 use crate::ids::{InstanceId, MemberId};
+use crate::offered_protocol::Protocol;
 use crate::records::MemberMetadata;
-
-/// A way to assign that a member offers, with its metadata for it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Protocol {
-    /// Its name.
-    pub name: String,
-    /// What the member says by it; opaque but for consumers.
-    pub metadata: Bytes,
-}
 
 /// A member, with what it waits for.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use model::document::ImageDocument;
-use model::image::BARNABAS_VERSION;
+use model::level::BARNABAS_VERSION;
 use model::record::*;
 use model::*;
 use uuid::Uuid;

@@ -127,12 +127,12 @@ fn rule_06_a_difference_anywhere_in_the_image_is_noticed_at_the_next_record() {
 fn rule_09_an_unknown_level_stops_the_node() {
     let mut image = cluster(1);
     let level = FeatureLevelSet {
-        name: image::BARNABAS_VERSION.to_owned(),
+        name: level::BARNABAS_VERSION.to_owned(),
         level: 3,
     };
     assert_eq!(image.append(level.into()), Err(ApplyError::UnknownLevel { level: 3 }));
     let mut features = formatted();
-    features.features = BTreeMap::from([(image::BARNABAS_VERSION.to_owned(), 7)]);
+    features.features = BTreeMap::from([(level::BARNABAS_VERSION.to_owned(), 7)]);
     assert_eq!(
         MetadataImage::empty().append(features.into()),
         Err(ApplyError::UnknownLevel { level: 7 })

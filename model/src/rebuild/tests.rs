@@ -12,7 +12,7 @@ fn image() -> MetadataImage {
     say(ClusterFormatted {
         cluster_id: "abcdefghijklmnopqrstuv".parse().expect("an id"),
         lineage: Lineage(Uuid::from_u128(1)),
-        features: BTreeMap::from([(crate::image::BARNABAS_VERSION.to_owned(), 2)]),
+        features: BTreeMap::from([(crate::level::BARNABAS_VERSION.to_owned(), 2)]),
     }
     .into());
     say(ControllerElected {

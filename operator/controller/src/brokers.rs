@@ -356,7 +356,7 @@ fn check_registration(registration: &Registration, image: &MetadataImage) -> Res
             .get(feature)
             .is_some_and(|range| (range.min..=range.max).contains(level));
         // `metadata.version` is advertised for tools alone: `apply` does not depend on it.
-        if !known && feature == model::image::BARNABAS_VERSION {
+        if !known && feature == model::level::BARNABAS_VERSION {
             return Err(Refusal::UnsupportedFeature {
                 broker: id,
                 feature: feature.clone(),

@@ -339,7 +339,7 @@ pub(crate) fn registration(id: i32, incarnation: u128) -> Registration {
         }],
         rack: None,
         features: BTreeMap::from([(
-            model::image::BARNABAS_VERSION.to_owned(),
+            model::level::BARNABAS_VERSION.to_owned(),
             FeatureRange { min: 2, max: 2 },
         )]),
         cluster_id: None,

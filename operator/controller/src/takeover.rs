@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use model::image::BARNABAS_VERSION;
+use model::level::BARNABAS_VERSION;
 use model::record::{ClusterFormatted, ControllerElected};
 use model::{ClusterId, Lineage, MetadataImage, Nonce, Record};
 
@@ -70,7 +70,7 @@ fn format(settings: &Settings, entropy: &mut Entropy, nonce: Nonce) -> Result<Ap
             .unwrap_or_else(|| ClusterId::from_random(entropy.draw())),
         lineage: Lineage::from_random(entropy.draw()),
         features: BTreeMap::from([
-            (BARNABAS_VERSION.to_owned(), *model::image::KNOWN_LEVELS.end()),
+            (BARNABAS_VERSION.to_owned(), *model::level::KNOWN_LEVELS.end()),
             ("metadata.version".to_owned(), METADATA_VERSION),
             ("group.version".to_owned(), GROUP_VERSION),
         ]),

@@ -12,7 +12,7 @@ pub(super) fn image(brokers: i32) -> MetadataImage {
     let formatted = ClusterFormatted {
         cluster_id: "abcdefghijklmnopqrstuv".parse().unwrap(),
         lineage: model::Lineage(Uuid::from_u128(1)),
-        features: BTreeMap::from([(model::image::BARNABAS_VERSION.to_owned(), 2)]),
+        features: BTreeMap::from([(model::level::BARNABAS_VERSION.to_owned(), 2)]),
     };
     image.append(formatted.into()).unwrap();
     for id in 0..brokers {

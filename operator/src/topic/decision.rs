@@ -133,7 +133,7 @@ mod tests {
         let formatted = ClusterFormatted {
             cluster_id: "abcdefghijklmnopqrstuv".parse().unwrap(),
             lineage: model::Lineage(uuid::Uuid::from_u128(1)),
-            features: BTreeMap::from([(model::image::BARNABAS_VERSION.to_owned(), 2)]),
+            features: BTreeMap::from([(model::level::BARNABAS_VERSION.to_owned(), 2)]),
         };
         image.append(formatted.into()).unwrap();
         image

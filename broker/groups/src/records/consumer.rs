@@ -12,7 +12,7 @@ use super::{ConsumerRecord, RecordError};
 use crate::assignment_epochs::AssignmentEpochs;
 use crate::epoch::Epoch;
 use crate::ids::{GroupId, InstanceId, MemberId};
-use crate::member::Protocol;
+use crate::offered_protocol::Protocol;
 use crate::partitions::Partitions;
 
 const GROUP_KEY: i16 = 3;

@@ -2,7 +2,7 @@ use model::TopicId;
 
 use super::*;
 use crate::AssignmentEpochs;
-use crate::member::Protocol;
+use crate::offered_protocol::Protocol;
 
 fn offset() -> GroupRecord {
     GroupRecord::Offset {

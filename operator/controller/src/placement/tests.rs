@@ -157,7 +157,7 @@ fn topic_of(lists: &[Vec<BrokerId>]) -> TopicImage {
     let formatted = ClusterFormatted {
         cluster_id: model::ClusterId::from_random([1; 16]),
         lineage: model::Lineage::default(),
-        features: BTreeMap::from([(model::image::BARNABAS_VERSION.to_owned(), 2)]),
+        features: BTreeMap::from([(model::level::BARNABAS_VERSION.to_owned(), 2)]),
     };
     image.append(formatted.into()).expect("formatted");
     let created = TopicCreated {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use broker_replication::{Duty, Role, Standing};
 use controller::{Heartbeat, Refusal, Registration, Reply, SessionId};
-use model::image::BARNABAS_VERSION;
+use model::level::BARNABAS_VERSION;
 use model::{BrokerId, Endpoint, FeatureRange, Frame, MetadataImage, ReplicaReport};
 
 use super::{Broker, Purpose, Stopping};
