@@ -16,10 +16,7 @@ use rcgen::{
 };
 
 use crate::error::{OperatorError, is_already_exists};
-use crate::names::CONTROL_SERVER_NAME;
-
-/// Secret of the operator's namespace that holds the authority.
-pub const SECRET: &str = "barnabas-operator-control-ca";
+use crate::names::{AUTHORITY_SECRET, CONTROL_SERVER_NAME};
 
 const CERTIFICATE: &str = "tls.crt";
 const KEY: &str = "tls.key";
@@ -62,14 +59,14 @@ impl Authority {
     /// The authority of this operator: the one in the Secret, made if there is none.
     pub async fn load_or_create(client: Client, namespace: &str) -> Result<Self, OperatorError> {
         let secrets: Api<Secret> = Api::namespaced(client, namespace);
-        if let Some(secret) = secrets.get_opt(SECRET).await? {
+        if let Some(secret) = secrets.get_opt(AUTHORITY_SECRET).await? {
             return Self::from_secret(&secret);
         }
         let authority = Self::generate(Timestamp::now())?;
         match secrets.create(&PostParams::default(), &authority.to_secret()).await {
             Ok(_) => Ok(authority),
             // Another replica was faster: its authority is everybody's.
-            Err(error) if is_already_exists(&error) => Self::from_secret(&secrets.get(SECRET).await?),
+            Err(error) if is_already_exists(&error) => Self::from_secret(&secrets.get(AUTHORITY_SECRET).await?),
             Err(error) => Err(error.into()),
         }
     }
@@ -123,7 +120,7 @@ impl Authority {
             type_: Some("kubernetes.io/tls".to_owned()),
             ..Default::default()
         };
-        secret.metadata.name = Some(SECRET.to_owned());
+        secret.metadata.name = Some(AUTHORITY_SECRET.to_owned());
         secret.metadata.labels = Some(BTreeMap::from([
             ("app.kubernetes.io/part-of".to_owned(), "barnabas".to_owned()),
             (

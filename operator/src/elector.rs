@@ -170,6 +170,15 @@ impl Elector {
     }
 }
 
+/// `host:port` in a holder's identity `<pod>_<pod uid>_<host:port>`, and the pod.
+pub fn parse_holder(holder: &str) -> Option<(&str, &str)> {
+    let mut parts = holder.splitn(3, '_');
+    let pod = parts.next()?;
+    let _uid = parts.next()?;
+    let address = parts.next()?;
+    address.contains(':').then_some((pod, address))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -308,5 +317,19 @@ mod tests {
                 proptest::prop_assert!(!(electors[0].holds(now) && electors[1].holds(now)));
             }
         }
+    }
+
+    #[test]
+    fn a_holder_says_where_its_controller_listens() {
+        assert_eq!(
+            parse_holder("operator-0_4711_10.1.2.3:9405"),
+            Some(("operator-0", "10.1.2.3:9405"))
+        );
+        assert_eq!(
+            parse_holder("operator-0_4711_[fd00::1]:9405"),
+            Some(("operator-0", "[fd00::1]:9405"))
+        );
+        assert_eq!(parse_holder("somebody"), None);
+        assert_eq!(parse_holder(""), None);
     }
 }

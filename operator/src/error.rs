@@ -9,7 +9,7 @@ pub enum OperatorError {
     /// The authority's Secret holds no certificate and key: a human restores or deletes it.
     #[error(
         "Secret {} holds no tls.crt and tls.key in PEM: restore it, or delete it and restart the brokers after the operator",
-        crate::authority::SECRET
+        crate::names::AUTHORITY_SECRET
     )]
     BadAuthority,
     /// A certificate could not be made.

@@ -30,6 +30,7 @@ pub mod plan;
 mod rebuild;
 pub mod run;
 pub mod seats;
+mod shown_images;
 pub mod store;
 mod topic;
 pub mod watches;

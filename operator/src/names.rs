@@ -13,6 +13,8 @@ pub const KAFKA_API_MANAGER: &str = "kafka-api";
 pub const CONTROL_AUDIENCE: &str = "barnabas-control";
 /// The name that every server certificate of the control port carries, however the replica is dialled.
 pub const CONTROL_SERVER_NAME: &str = "barnabas-operator-control";
+/// Secret of the operator's namespace that holds the certificate authority of the control port.
+pub const AUTHORITY_SECRET: &str = "barnabas-operator-control-ca";
 /// gRPC.
 pub const CONTROL_PORT: u16 = 9405;
 /// Metrics, `/healthz` and `/readyz`, in both programs.

@@ -3,8 +3,7 @@
 //! The decision is `model::rebuild`; here brokers are asked, people are told who is missing, and the new log is written by
 //! the same compare-and-swap as every append: whoever restores the right log meanwhile has been quicker.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use control::ClusterRef;
@@ -12,40 +11,20 @@ use controller_host::{begin_with, entropy::random_bytes};
 use crds::Cluster;
 use kube::Api;
 use model::rebuild::{Circumstances, rebuild};
-use model::{BrokerId, ImageDocument, Lineage, Nonce};
-use tokio::sync::Notify;
+use model::{BrokerId, Lineage, Nonce};
 use tracing::{info, warn};
 
 use crate::cluster::report_regressed;
 use crate::context::Context;
 use crate::error::OperatorError;
 use crate::names::ClusterNames;
+use crate::shown_images::ShownImages;
 use crate::store::KubernetesStore;
 
 /// Whether somebody waived a broker or restored the log is looked at this often.
 const LOOK: Duration = Duration::from_secs(5);
 /// Brokers that show their images at the same time are taken together.
 const SETTLE: Duration = Duration::from_millis(500);
-
-/// The images that brokers have shown.
-#[derive(Debug, Default)]
-pub(crate) struct Collection {
-    shown: Mutex<BTreeMap<BrokerId, ImageDocument>>,
-    came: Notify,
-}
-
-impl Collection {
-    pub(crate) fn put(&self, broker: BrokerId, document: ImageDocument) {
-        info!(%broker, offset = %document.image.offset(), "a broker has shown its image");
-        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
-        shown.insert(broker, document);
-        self.came.notify_one();
-    }
-
-    fn all(&self) -> BTreeMap<BrokerId, ImageDocument> {
-        self.shown.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
 
 /// Returns when there is a log to lead on: a new one, or one that somebody has restored. Dropped, it leaves nothing behind.
 pub(crate) async fn make_anew(context: &Context, names: &ClusterNames, what: &str) -> Result<(), OperatorError> {
@@ -60,7 +39,7 @@ pub(crate) async fn make_anew(context: &Context, names: &ClusterNames, what: &st
     let clusters: Api<Cluster> = Api::namespaced(context.client.clone(), &names.namespace);
     loop {
         // Either is as good: somebody has come, or it is time to look.
-        drop(tokio::time::timeout(LOOK, asked.collection.came.notified()).await);
+        drop(tokio::time::timeout(LOOK, asked.collection.came()).await);
         tokio::time::sleep(SETTLE).await;
         let Some(cluster) = clusters.get_opt(&names.cluster).await? else {
             return Ok(());
@@ -113,7 +92,7 @@ pub(crate) async fn make_anew(context: &Context, names: &ClusterNames, what: &st
 struct Asked<'a> {
     context: &'a Context,
     reference: ClusterRef,
-    collection: std::sync::Arc<Collection>,
+    collection: std::sync::Arc<ShownImages>,
 }
 
 impl Drop for Asked<'_> {

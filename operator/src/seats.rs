@@ -12,9 +12,9 @@ use model::{BrokerId, ImageDocument};
 use tokio::time::timeout;
 use tracing::warn;
 
-use crate::election::parse_holder;
+use crate::elector::parse_holder;
 use crate::names::ClusterNames;
-use crate::rebuild::Collection;
+use crate::shown_images::ShownImages;
 use crate::watches::Watches;
 
 /// A broker that starts waits no longer than this for its node's labels.
@@ -25,7 +25,7 @@ const NODE_WITHIN: Duration = Duration::from_secs(2);
 pub struct Seats {
     taken: Arc<RwLock<HashMap<ClusterRef, ControllerHandle>>>,
     /// Clusters whose log is made anew here.
-    collections: Arc<RwLock<HashMap<ClusterRef, Arc<Collection>>>>,
+    collections: Arc<RwLock<HashMap<ClusterRef, Arc<ShownImages>>>>,
     client: Client,
     watches: Watches,
 }
@@ -58,8 +58,8 @@ impl Seats {
     }
 
     /// From now on brokers of the cluster are asked for their images.
-    pub(crate) fn collect(&self, cluster: ClusterRef) -> Arc<Collection> {
-        let collection = Arc::new(Collection::default());
+    pub(crate) fn collect(&self, cluster: ClusterRef) -> Arc<ShownImages> {
+        let collection = Arc::new(ShownImages::default());
         let mut collections = self.collections.write().unwrap_or_else(PoisonError::into_inner);
         collections.insert(cluster, Arc::clone(&collection));
         collection
@@ -73,7 +73,7 @@ impl Seats {
             .remove(cluster);
     }
 
-    fn collection(&self, cluster: &ClusterRef) -> Option<Arc<Collection>> {
+    fn collection(&self, cluster: &ClusterRef) -> Option<Arc<ShownImages>> {
         let collections = self.collections.read().unwrap_or_else(PoisonError::into_inner);
         collections.get(cluster).cloned()
     }
