@@ -1,52 +1,44 @@
-//! Start and stop of a broker, in one function each, in order.
+//! Start and stop of a broker, in order.
 
 use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use broker_log::DataDir as LogDir;
 use broker_log::dir::fs::FsDir;
-use broker_network::{
-    ConnectionLimit, DEFAULT_FRAME_LIMIT, IdleLimit, NetworkConfig, Server, SilentConnections, raise_descriptor_limit,
-};
+use broker_network::{DEFAULT_FRAME_LIMIT, raise_descriptor_limit};
 use broker_replication::Standing;
 use control::StreamGuard;
 use controller_host::entropy::random_bytes;
-use model::{BrokerId, DirectoryId, Endpoint, IncarnationId};
+use model::{BrokerId, DirectoryId, IncarnationId};
 use prometheus::Registry;
 
-use crate::api::ApiHandler;
 use crate::args::BrokerArgs;
-use crate::background::Background;
 use crate::context::BrokerContext;
 use crate::controller_link::{Controller, ControllerLink};
 use crate::data_dir::DataDir;
-use crate::departures::Departures;
 use crate::disk::Disk;
 use crate::error::StartError;
-use crate::fetches;
-use crate::groups::{self, GroupManager};
 use crate::health::{self, Readiness};
-use crate::isr_proposals;
 use crate::lease::{self, LeaseSettings};
-use crate::listeners;
+use crate::listeners::{self, BoundListener};
 use crate::membership::{self, Membership, Process};
-use crate::metadata_cache::{ImageFile, MetadataCache};
+use crate::metadata_cache::ImageFile;
 use crate::metrics::BrokerMetrics;
-use crate::network_metrics;
 use crate::partition_metrics;
-use crate::producer_ids::ProducerIds;
-use crate::replica_fetcher::ReplicaFetchers;
 use crate::replica_manager::ReplicaManager;
+
+mod assembly;
+mod serving;
+
+use assembly::Assembly;
+use serving::Serving;
 
 /// How long leaderships may take to move when the broker stops. A node that is drained may take the controller along, so
 /// that another must succeed it first; until then this broker serves as before.
 const HAND_OVER: Duration = Duration::from_secs(5);
-
-/// How long answers may take to leave when the broker stops.
-const FAREWELL: Duration = Duration::from_millis(500);
 
 /// A file beside the image: the highest controller that was ever followed.
 const GUARD_FILE: &str = "metadata.guard";
@@ -69,7 +61,7 @@ pub struct Role {
 pub struct Opened {
     /// Under our lock.
     pub data_dir: DataDir,
-    listeners: Vec<listeners::BoundListener>,
+    listeners: Vec<BoundListener>,
     metrics: BrokerMetrics,
     readiness: Arc<Readiness>,
 }
@@ -153,17 +145,9 @@ pub async fn run(
         tracing::info!(%broker_epoch, "nothing was lost since the last registration: following in it until there is a new one");
     }
     let runtime = tokio::runtime::Handle::current();
-    let controller = Arc::new(ControllerLink::new(connect(incarnation)?, runtime, role.id, standing));
-    let endpoints = listeners
-        .iter()
-        .map(|l| Endpoint {
-            listener: l.name.clone(),
-            host: l.advertised_host.clone(),
-            port: l.advertised_port,
-        })
-        .collect();
+    let controller = ControllerLink::new(connect(incarnation)?, runtime, role.id, standing);
     let disk = Disk::new(data_dir.path(), args.disk_limit, metrics.disk.clone());
-    let replicas = Arc::new(ReplicaManager::new(
+    let replicas = ReplicaManager::new(
         role.id,
         directory_id,
         log_dir,
@@ -171,37 +155,22 @@ pub async fn run(
         left,
         metrics.clone(),
         Arc::clone(&frame_limit),
-    ));
-    let metadata = Arc::new(MetadataCache::new(image));
-    let departures = Arc::new(Departures::default());
-    let fetchers = ReplicaFetchers::new(
-        role.id,
-        Arc::clone(&replicas),
-        Arc::clone(&departures),
-        args.inter_broker_listener.clone(),
     );
-    let broker = Arc::new(BrokerContext {
-        id: role.id,
-        endpoints,
-        rack: role.rack.clone(),
-        groups: Arc::new(GroupManager::new(Arc::clone(&metadata), Arc::clone(&replicas))),
-        producer_ids: Arc::new(ProducerIds::new(Arc::clone(&controller))),
-        metadata,
-        replicas,
-        fetchers,
-        departures,
-        fetches: Arc::default(),
-        controller,
-        descriptors,
-        max_connections: ConnectionLimit::new(0),
-        idle_limit: IdleLimit::default(),
-        silent_connections: SilentConnections::default(),
-        metrics: metrics.clone(),
-        stopping: AtomicBool::new(false),
-    });
-    fetches::register(&metrics, Arc::clone(&broker.fetches));
-    groups::metrics::register(&metrics, &broker.groups);
-    partition_metrics::register(&metrics, &broker);
+    let broker = Arc::new(
+        Assembly {
+            id: role.id,
+            rack: role.rack.clone(),
+            endpoints: listeners.iter().map(BoundListener::endpoint).collect(),
+            inter_broker_listener: args.inter_broker_listener.clone(),
+            image,
+            replicas,
+            controller,
+            descriptors,
+            metrics,
+        }
+        .assemble(),
+    );
+    partition_metrics::register(&broker.metrics, &broker);
     recover(&broker).await?;
     readiness.logs_recovered();
 
@@ -214,7 +183,7 @@ pub async fn run(
                 pod_uid,
                 incarnation,
             },
-            metrics.clone(),
+            broker.metrics.clone(),
         )?;
     }
     let process = Process {
@@ -247,25 +216,7 @@ pub async fn run(
     }
 
     // Clients.
-    let names: Vec<String> = listeners
-        .iter()
-        .map(|l| format!("{}={}:{}", l.name, l.advertised_host, l.advertised_port))
-        .collect();
-    let mut network = NetworkConfig::new(listeners.into_iter().flat_map(|listener| listener.sockets).collect());
-    network.threads = args.threads.unwrap_or(network.threads).max(1);
-    network.max_connections = broker.max_connections.clone();
-    network.memory_budget_bytes = args.request_memory;
-    network.frame_limit = frame_limit;
-    network.idle_limit = broker.idle_limit.clone();
-    network.silent_connections = broker.silent_connections.clone();
-    let server = Server::start(network, Arc::new(ApiHandler::new(Arc::clone(&broker))))?;
-    network_metrics::register(&metrics, server.metrics(), args.request_memory, &broker.max_connections);
-    let background = Background::start(Arc::clone(&broker))?;
-    let groups = broker.groups.start()?;
-    broker.groups.nudge();
-    let proposals = tokio::spawn(isr_proposals::keep(Arc::clone(&broker)));
-    tracing::info!(broker_id = %role.id, listeners = names.join(" "), version = crate::VERSION, "serving");
-
+    let serving = Serving::start(&broker, args, listeners, frame_limit)?;
     let ended = tokio::select! {
         fatal = &mut membership => Err(fatal),
         () = &mut stop => Ok(()),
@@ -283,13 +234,7 @@ pub async fn run(
             () = membership::hand_over(&broker, incarnation, HAND_OVER) => {}
         }
     }
-    proposals.abort();
-    broker.stopping.store(true, Ordering::Release);
-    broker.fetchers.stop();
-    broker.groups.stop(groups);
-    broker.replicas.wake_fetches();
-    server.shutdown(FAREWELL).await;
-    background.stop();
+    serving.stop(&broker).await;
     broker.replicas.close(epoch);
     tracing::info!("stopped");
     ended

@@ -11,6 +11,7 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use broker_network::{Listener, ListenerName};
+use model::Endpoint;
 
 use crate::error::StartError;
 
@@ -65,6 +66,23 @@ pub struct BoundListener {
     pub advertised_host: String,
     /// Port that clients are told.
     pub advertised_port: u16,
+}
+
+impl BoundListener {
+    /// Where clients are sent, as the cluster is told.
+    pub fn endpoint(&self) -> Endpoint {
+        Endpoint {
+            listener: self.name.clone(),
+            host: self.advertised_host.clone(),
+            port: self.advertised_port,
+        }
+    }
+}
+
+impl fmt::Display for BoundListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}:{}", self.name, self.advertised_host, self.advertised_port)
+    }
 }
 
 impl FromStr for Listen {
