@@ -38,7 +38,9 @@ mod producer;
 mod run;
 mod scenarios;
 mod short;
+mod stage;
 mod start;
+mod step;
 mod trace;
 
 pub use faults::{FaultCounts, FaultKind};
@@ -77,7 +79,7 @@ enum Event {
         request: message::ApiRequest,
     },
     Tick(ProcessId),
-    Fault(faults::Step),
+    Fault(step::Step),
     Sweep,
 }
 

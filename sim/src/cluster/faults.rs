@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use model::{BrokerId, IncarnationId};
-
 use super::message::ProcessId;
 use super::network::Host;
 use super::pods::Death;
-use super::scenarios::{Course, Stage};
+use super::stage::Course;
+use super::step::Step;
 use super::{Cluster, Event, OPERATORS, Process, plan};
 use crate::checker::Violation;
 
@@ -152,33 +151,6 @@ fault_kinds! {
     OldLeaderReturns old_leaders 6,
     /// A leader's answer arrives when its successor is in office, whose log departs from its own.
     OldAnswer old_answers 6,
-}
-
-/// What happens at a time.
-#[derive(Debug, Clone)]
-pub(super) enum Step {
-    /// The next fault.
-    Next,
-    /// A pod's process starts.
-    Start(usize),
-    /// A paused process goes on.
-    Resume(ProcessId),
-    /// An operator starts.
-    StartOperator(usize),
-    /// What was cut is mended.
-    Mend(Vec<(Host, Host)>),
-    /// The network loses and delays as little as before.
-    CalmNetwork,
-    /// The API server answers.
-    AnswersArrive,
-    /// Reads are fresh again.
-    FreshReads,
-    /// The kubelet knows of a container's end.
-    Terminated(BrokerId, IncarnationId),
-    /// The pod that was deleted by force ends at last.
-    EndPod(usize),
-    /// The next stage of a course of things.
-    Scenario(Stage),
 }
 
 #[derive(Debug, Default)]

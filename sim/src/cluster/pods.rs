@@ -7,9 +7,9 @@ use model::{BrokerId, DirectoryId, IncarnationId};
 use uuid::Uuid;
 
 use super::broker::{Broker, BrokerStart, Counts};
-use super::faults::Step;
 use super::message::{Message, ProcessId};
 use super::network::Host;
+use super::step::Step;
 use super::{Cluster, Event, Process};
 use crate::checker::Violation;
 

@@ -11,55 +11,16 @@ use protocol::messages::alter_partition_reassignments::{
 use protocol::messages::elect_leaders::ElectLeadersRequest;
 use protocol::{ApiKey, Message as _};
 
-use super::faults::Step;
 use super::message::AdminWish;
 use super::network::{Host, Late};
 use super::pods::Death;
+use super::stage::{Cast, Course, Stage};
+use super::step::Step;
 use super::{Cluster, Process};
 use crate::history::Place;
 
 const ELECT_LEADERS_VERSION: i16 = 2;
 const REASSIGNMENTS_VERSION: i16 = 1;
-
-/// Who is what in a course of things around one partition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Cast {
-    place: Place,
-    /// The first replica, which is elected again when it is back.
-    preferred: BrokerId,
-    /// Leads while the preferred one is away.
-    deputy: BrokerId,
-    third: BrokerId,
-}
-
-/// A course of things around one partition: the preferred leader falls and comes back, its deputy has records that it has
-/// not, and it is elected again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Course {
-    /// Then it falls, and the deputy, which it has told nothing, is elected with all that it had. A fetch of the deputy's
-    /// first time arrives, of a follower that was cut since.
-    OldLeaderReturns,
-    /// Then it falls, and the deputy is elected, which has heard nothing of it. What it answered to the third one arrives
-    /// only now.
-    OldAnswer,
-}
-
-/// What comes next.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Stage {
-    /// A leader falls, and so many more.
-    Fall(u32),
-    /// A pod loses what it has, and comes back where it cannot fetch.
-    ComeBackEmpty(usize),
-    /// The preferred leader is back: the deputy gets ahead of it.
-    Depart(Course, Cast),
-    /// What is under way now arrives late, and the preferred leader is elected.
-    Elect(Course, Cast),
-    /// The links that do not work from now on.
-    Separate(Course, Cast),
-    /// The preferred leader falls again.
-    FallAgain(Cast),
-}
 
 impl Cluster {
     pub(super) fn play(&mut self, stage: Stage) {
