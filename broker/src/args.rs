@@ -63,8 +63,8 @@ pub struct BrokerArgs {
     pub metrics: MetricsAddress,
 
     /// Threads that serve connections. [default: as many as cores]
-    #[arg(long, env = "BARNABAS_THREADS", value_name = "COUNT")]
-    pub threads: Option<usize>,
+    #[arg(long, env = "BARNABAS_THREADS", value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
 
     /// Bytes of requests held in memory at once, over all connections; further ones wait unread.
     #[arg(long, env = "BARNABAS_REQUEST_MEMORY", value_name = "BYTES", default_value_t = 256 * 1024 * 1024)]

@@ -108,7 +108,10 @@ impl FromStr for Advertise {
             Some((host, file)) if !host.is_empty() && !file.is_empty() => {
                 AdvertisedAddress::PortFile(host.to_owned(), PathBuf::from(file))
             }
-            _ => parse_address(address).map(|(host, port)| AdvertisedAddress::Given(host, port))?,
+            _ => match parse_address(address)? {
+                (_, 0) => return Err("port 0 is no port that clients could connect to".to_owned()),
+                (host, port) => AdvertisedAddress::Given(host, port),
+            },
         };
         if let AdvertisedAddress::Given(host, _) | AdvertisedAddress::PortFile(host, _) = &address
             && host.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified())
@@ -228,15 +231,33 @@ fn split_name(text: &str) -> Result<(String, &str), String> {
 fn parse_address(address: &str) -> Result<(String, u16), String> {
     let complaint = || format!("{address:?} is no address: write HOST:PORT, for example 127.0.0.1:9092 or [::1]:9092");
     let (host, port) = address.rsplit_once(':').ok_or_else(complaint)?;
-    let port = port.parse().map_err(|_| complaint())?;
+    let port = port.parse().map_err(|_| {
+        format!(
+            "{port:?} is no port: write a number up to {}, as in 127.0.0.1:9092",
+            u16::MAX
+        )
+    })?;
     let host = host
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'))
         .unwrap_or(host);
-    if host.is_empty() || (host.contains(':') && host.parse::<Ipv6Addr>().is_err()) {
-        return Err(complaint());
+    if host.contains(':') {
+        host.parse::<Ipv6Addr>().map_err(|_| complaint())?;
+    } else {
+        check_host(host)?;
     }
     Ok((host.to_owned(), port))
+}
+
+/// What no client could resolve is better refused here than told to it.
+fn check_host(host: &str) -> Result<(), String> {
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+    if host.is_empty() || !host.chars().all(legal) {
+        return Err(format!(
+            "{host:?} is no host: give a name or an address, for example broker.example.org"
+        ));
+    }
+    Ok(())
 }
 
 fn parse_port(text: &str) -> Result<u16, String> {
@@ -304,6 +325,18 @@ mod tests {
         assert_eq!(bound[0].advertised_host, "broker.example");
         assert_eq!(bound[0].advertised_port, 9092);
         assert!("0.0.0.0:9092".parse::<Advertise>().is_err());
+        for (text, why) in [
+            ("bad host:9092", "no host"),
+            ("http://h:9092", "no address"),
+            ("h/:9092", "no host"),
+            (":9092", "no host"),
+            ("h:0", "port 0"),
+            ("h:99999", "no port"),
+            ("h:x", "no port"),
+        ] {
+            let refused = text.parse::<Advertise>().expect_err("is refused");
+            assert!(refused.contains(why), "{text}: {refused}");
+        }
     }
 
     #[test]

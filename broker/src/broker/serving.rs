@@ -38,7 +38,7 @@ impl Serving {
     ) -> Result<Self, StartError> {
         let names: Vec<String> = listeners.iter().map(BoundListener::to_string).collect();
         let mut network = NetworkConfig::new(listeners.into_iter().flat_map(|listener| listener.sockets).collect());
-        network.threads = args.threads.unwrap_or(network.threads).max(1);
+        network.threads = args.threads.map_or(network.threads.max(1), usize::from);
         network.max_connections = broker.max_connections.clone();
         network.memory_budget_bytes = args.request_memory;
         network.frame_limit = frame_limit;
