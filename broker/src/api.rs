@@ -1,7 +1,7 @@
 //! From frames to handlers: the table of APIs.
 //!
-//! One file per API below, each with one `handle`, which takes a [`Call`] and answers it. What a frame asks for is decided
-//! here, nothing else.
+//! One file per API or family of APIs below. Each handles a `Call` (`call.rs`), but for Produce, which takes a run of
+//! frames. What a frame asks for is decided here, nothing else.
 
 use std::sync::Arc;
 use std::time::Instant;

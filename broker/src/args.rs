@@ -62,7 +62,7 @@ pub struct BrokerArgs {
     #[arg(long, env = "BARNABAS_METRICS", value_name = "HOST:PORT|off", default_value = "127.0.0.1:9404", value_parser = parse_metrics)]
     pub metrics: MetricsAddress,
 
-    /// Threads that serve connections. [default: as many as cores]
+    /// Threads that serve connections, from 1 to 1024. [default: as many as cores]
     #[arg(long, env = "BARNABAS_THREADS", value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
 

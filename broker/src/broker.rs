@@ -1,44 +1,51 @@
-//! Start and stop of a broker, in order.
+//! Start and stop of a broker, in one function, in order.
 
 use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use broker_log::DataDir as LogDir;
 use broker_log::dir::fs::FsDir;
-use broker_network::{DEFAULT_FRAME_LIMIT, raise_descriptor_limit};
+use broker_network::{DEFAULT_FRAME_LIMIT, NetworkConfig, Server, raise_descriptor_limit};
 use broker_replication::Standing;
 use control::StreamGuard;
 use controller_host::entropy::random_bytes;
 use model::{BrokerId, DirectoryId, IncarnationId};
 use prometheus::Registry;
 
+use crate::api::ApiHandler;
 use crate::args::BrokerArgs;
+use crate::background::Background;
 use crate::context::BrokerContext;
 use crate::controller_link::{Controller, ControllerLink};
 use crate::data_dir::DataDir;
 use crate::disk::Disk;
 use crate::error::StartError;
+use crate::fetches;
+use crate::groups;
 use crate::health::{self, Readiness};
+use crate::isr_proposals;
 use crate::lease::{self, LeaseSettings};
 use crate::listeners::{self, BoundListener};
 use crate::membership::{self, Membership, Process};
 use crate::metadata_cache::ImageFile;
 use crate::metrics::BrokerMetrics;
+use crate::network_metrics;
 use crate::partition_metrics;
 use crate::replica_manager::ReplicaManager;
 
 mod assembly;
-mod serving;
 
 use assembly::Assembly;
-use serving::Serving;
 
 /// How long leaderships may take to move when the broker stops. A node that is drained may take the controller along, so
 /// that another must succeed it first; until then this broker serves as before.
 const HAND_OVER: Duration = Duration::from_secs(5);
+
+/// How long answers may take to leave when the broker stops.
+const FAREWELL: Duration = Duration::from_millis(500);
 
 /// A file beside the image: the highest controller that was ever followed.
 const GUARD_FILE: &str = "metadata.guard";
@@ -170,6 +177,8 @@ pub async fn run(
         }
         .assemble(),
     );
+    fetches::register(&broker.metrics, &broker.fetches);
+    groups::metrics::register(&broker.metrics, &broker.groups);
     partition_metrics::register(&broker.metrics, &broker);
     recover(&broker).await?;
     readiness.logs_recovered();
@@ -216,7 +225,26 @@ pub async fn run(
     }
 
     // Clients.
-    let serving = Serving::start(&broker, args, listeners, frame_limit)?;
+    let names: Vec<String> = listeners.iter().map(BoundListener::to_string).collect();
+    let mut network = NetworkConfig::new(listeners.into_iter().flat_map(|listener| listener.sockets).collect());
+    network.threads = args.threads.map_or(network.threads, usize::from);
+    network.max_connections = broker.max_connections.clone();
+    network.memory_budget_bytes = args.request_memory;
+    network.frame_limit = frame_limit;
+    network.idle_limit = broker.idle_limit.clone();
+    network.silent_connections = broker.silent_connections.clone();
+    let server = Server::start(network, Arc::new(ApiHandler::new(Arc::clone(&broker))))?;
+    network_metrics::register(
+        &broker.metrics,
+        server.metrics(),
+        args.request_memory,
+        &broker.max_connections,
+    );
+    let background = Background::start(Arc::clone(&broker))?;
+    let groups = broker.groups.start()?;
+    broker.groups.nudge();
+    let proposals = tokio::spawn(isr_proposals::keep(Arc::clone(&broker)));
+    tracing::info!(broker_id = %role.id, listeners = names.join(" "), version = crate::VERSION, "serving");
     let ended = tokio::select! {
         fatal = &mut membership => Err(fatal),
         () = &mut stop => Ok(()),
@@ -234,7 +262,13 @@ pub async fn run(
             () = membership::hand_over(&broker, incarnation, HAND_OVER) => {}
         }
     }
-    serving.stop(&broker).await;
+    proposals.abort();
+    broker.stopping.store(true, Ordering::Release);
+    broker.fetchers.stop();
+    broker.groups.stop(groups);
+    broker.replicas.wake_fetches();
+    server.shutdown(FAREWELL).await;
+    background.stop();
     broker.replicas.close(epoch);
     tracing::info!("stopped");
     ended

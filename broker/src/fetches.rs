@@ -69,8 +69,12 @@ pub fn session_slots(image: &MetadataImage) -> usize {
 }
 
 /// Adds the figures of fetch requests to `/metrics`.
-pub fn register(metrics: &BrokerMetrics, fetches: Arc<Fetches>) {
+pub fn register(metrics: &BrokerMetrics, fetches: &Arc<Fetches>) {
+    let fetches = Arc::downgrade(fetches);
     let families = move || {
+        let Some(fetches) = fetches.upgrade() else {
+            return Vec::new();
+        };
         let cache = fetches.sessions.size();
         let load = |value: &AtomicUsize| value.load(Ordering::Relaxed) as f64;
         let gauge = |name: &str, help: &str, value: f64| gauges(name, help, one(value));

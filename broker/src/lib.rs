@@ -5,9 +5,11 @@
 //! - [`broker`]: start and stop, in order.
 //! - [`api`]: requests, one file per Kafka API; [`context`] is what they can reach, [`leader_hints`] where else to ask.
 //! - [`fetches`], [`fetch_sessions`]: what fetch requests share and what is remembered of those who fetch.
-//! - [`replica_manager`], [`partition`]: the partitions here; a [`partition::PartitionHandle`] is the only road to a log.
-//! - [`isr_proposals`]: which replicas are in sync, proposed to the controller.
-//! - [`membership`], [`controller_link`], [`metadata_cache`]: being a broker of a cluster, and what is known of it.
+//! - [`replica_manager`], [`partition`]: the partitions here; a [`partition::PartitionHandle`] is the only road to a log, and a
+//!   [`refusal`] why it gives nothing.
+//! - [`replica_fetcher`]: copies from leaders; [`isr_proposals`]: which replicas are in sync, proposed to the controller.
+//! - [`groups`], [`producer_ids`]: the shells around the coordinators.
+//! - [`membership`], [`controller_link`], [`metadata_cache`], [`departures`]: being a broker of a cluster, and what is known of it.
 //! - [`data_dir`], [`listeners`], [`lease`], [`background`], [`health`], [`metrics`]: the process around it.
 //!
 //! Follow a record: `api/produce.rs`, `partition.rs`, `broker-log`; back out: `api/fetch.rs`.

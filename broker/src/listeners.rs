@@ -105,20 +105,13 @@ impl FromStr for Advertise {
             return Ok(Self { name, address });
         }
         let address = match address.split_once(":@") {
-            Some((host, file)) if !host.is_empty() && !file.is_empty() => {
-                AdvertisedAddress::PortFile(host.to_owned(), PathBuf::from(file))
+            Some((host, file)) if !file.is_empty() => {
+                AdvertisedAddress::PortFile(parse_host(host)?, PathBuf::from(file))
             }
-            _ => match parse_address(address)? {
-                (_, 0) => return Err("port 0 is no port that clients could connect to".to_owned()),
-                (host, port) => AdvertisedAddress::Given(host, port),
-            },
+            _ => parse_address(address).map(|(host, port)| AdvertisedAddress::Given(host, port))?,
         };
-        if let AdvertisedAddress::Given(host, _) | AdvertisedAddress::PortFile(host, _) = &address
-            && host.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified())
-        {
-            return Err(format!(
-                "{host} is a wildcard: give the name or address under which clients reach this broker"
-            ));
+        if let AdvertisedAddress::Given(host, _) | AdvertisedAddress::PortFile(host, _) = &address {
+            check_reachable(host)?;
         }
         Ok(Self { name, address })
     }
@@ -196,7 +189,7 @@ pub fn bind(listen: &[Listen], advertise: &[Advertise]) -> Result<Vec<BoundListe
             Some(AdvertisedAddress::PortFile(host, file)) => {
                 (host.clone(), read_file(&address.name, file, parse_port)?)
             }
-            Some(AdvertisedAddress::File(file)) => read_file(&address.name, file, parse_address)?,
+            Some(AdvertisedAddress::File(file)) => read_file(&address.name, file, parse_reachable)?,
         };
         listeners.push(BoundListener {
             name: address.name.clone(),
@@ -231,30 +224,48 @@ fn split_name(text: &str) -> Result<(String, &str), String> {
 fn parse_address(address: &str) -> Result<(String, u16), String> {
     let complaint = || format!("{address:?} is no address: write HOST:PORT, for example 127.0.0.1:9092 or [::1]:9092");
     let (host, port) = address.rsplit_once(':').ok_or_else(complaint)?;
+    let is_number = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
     let port = port.parse().map_err(|_| {
-        format!(
-            "{port:?} is no port: write a number up to {}, as in 127.0.0.1:9092",
-            u16::MAX
-        )
+        if is_number {
+            format!("{port} is no port: the largest is {}", u16::MAX)
+        } else {
+            complaint()
+        }
     })?;
-    let host = host
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-        .unwrap_or(host);
-    if host.contains(':') {
-        host.parse::<Ipv6Addr>().map_err(|_| complaint())?;
-    } else {
-        check_host(host)?;
-    }
-    Ok((host.to_owned(), port))
+    let host = parse_host(host).map_err(|_| complaint())?;
+    Ok((host, port))
 }
 
-/// What no client could resolve is better refused here than told to it.
-fn check_host(host: &str) -> Result<(), String> {
-    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
-    if host.is_empty() || !host.chars().all(legal) {
+/// A name or an address; one of IPv6 may stand in brackets.
+fn parse_host(text: &str) -> Result<String, String> {
+    let host = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .unwrap_or(text);
+    let legal = |c: char| c.is_alphanumeric() || matches!(c, '-' | '.' | '_');
+    let is_name = !host.is_empty() && host.chars().all(legal);
+    if is_name || host.parse::<Ipv6Addr>().is_ok() {
+        return Ok(host.to_owned());
+    }
+    Err(format!(
+        "{text:?} is no host: write a name or an address, without scheme or path"
+    ))
+}
+
+/// What a load balancer's file says.
+fn parse_reachable(text: &str) -> Result<(String, u16), String> {
+    let (host, port) = parse_address(text)?;
+    check_reachable(&host)?;
+    if port == 0 {
+        return Err(format!("it holds {text:?}, whose port is none"));
+    }
+    Ok((host, port))
+}
+
+fn check_reachable(host: &str) -> Result<(), String> {
+    if host.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified()) {
         return Err(format!(
-            "{host:?} is no host: give a name or an address, for example broker.example.org"
+            "{host} is a wildcard: give the name or address under which clients reach this broker"
         ));
     }
     Ok(())
@@ -325,18 +336,42 @@ mod tests {
         assert_eq!(bound[0].advertised_host, "broker.example");
         assert_eq!(bound[0].advertised_port, 9092);
         assert!("0.0.0.0:9092".parse::<Advertise>().is_err());
+    }
+
+    #[test]
+    fn clients_are_told_nothing_that_no_client_could_resolve() {
         for (text, why) in [
-            ("bad host:9092", "no host"),
+            ("bad host:9092", "no address"),
             ("http://h:9092", "no address"),
-            ("h/:9092", "no host"),
-            (":9092", "no host"),
-            ("h:0", "port 0"),
+            ("h/:9092", "no address"),
+            (":9092", "no address"),
+            ("[::1]", "no address"),
+            ("h:x", "no address"),
             ("h:99999", "no port"),
-            ("h:x", "no port"),
+            ("0.0.0.0:9092", "wildcard"),
+            ("bad host:@port", "no host"),
+            ("http://h:@port", "no host"),
+            ("[::]:@port", "wildcard"),
         ] {
             let refused = text.parse::<Advertise>().expect_err("is refused");
             assert!(refused.contains(why), "{text}: {refused}");
         }
+        for (text, host) in [
+            ("a_b.example.:9092", "a_b.example."),
+            ("[::1]:9092", "::1"),
+            ("::1:9092", "::1"),
+            ("bücher.example:9092", "bücher.example"),
+        ] {
+            let told = text.parse::<Advertise>().expect("is legal");
+            assert_eq!(told.address, AdvertisedAddress::Given(host.to_owned(), 9092));
+        }
+        let told = "[::1]:@port".parse::<Advertise>().expect("is legal");
+        assert_eq!(
+            told.address,
+            AdvertisedAddress::PortFile("::1".to_owned(), "port".into())
+        );
+        assert!(parse_reachable("h:0").is_err() && parse_reachable("0.0.0.0:1").is_err());
+        assert_eq!(parse_reachable("h:1"), Ok(("h".to_owned(), 1)));
     }
 
     #[test]

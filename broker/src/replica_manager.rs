@@ -37,7 +37,7 @@ mod retention;
 pub(crate) mod tests;
 
 pub use checkpoints::Flush;
-pub use following::{FollowedPartitions, Following};
+pub use following::{FollowedPartitions, Following, PartitionKey};
 
 /// Room for a request around the largest batch.
 const FRAME_MARGIN: usize = 1 << 20;

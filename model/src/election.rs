@@ -13,19 +13,27 @@ pub enum Elected {
     Nobody,
 }
 
-/// Elects the first of `replicas`, in assignment order, that is in the ISR, else in the ELR, and eligible (METADATA 15).
-pub fn elect(
-    replicas: &[BrokerId],
-    isr: &[BrokerId],
-    elr: &[BrokerId],
-    eligible: impl Fn(BrokerId) -> bool,
-) -> Elected {
-    let first = |members: &[BrokerId]| {
-        let mut preferred = replicas.iter().copied();
-        preferred.find(|id| members.contains(id) && eligible(*id))
-    };
-    if let Some(id) = first(isr) {
-        return Elected::FromIsr(id);
+/// Who may lead a partition.
+#[derive(Debug, Clone, Copy)]
+pub struct Candidates<'a> {
+    /// All replicas, in assignment order.
+    pub replicas: &'a [BrokerId],
+    /// Those in sync.
+    pub isr: &'a [BrokerId],
+    /// Those that have all committed records although they are not in sync (KIP-966).
+    pub elr: &'a [BrokerId],
+}
+
+impl Candidates<'_> {
+    /// Elects the first replica in assignment order that is in the ISR, else in the ELR, and eligible (METADATA 15).
+    pub fn elect(self, eligible: impl Fn(BrokerId) -> bool) -> Elected {
+        let first = |members: &[BrokerId]| {
+            let mut preferred = self.replicas.iter().copied();
+            preferred.find(|id| members.contains(id) && eligible(*id))
+        };
+        if let Some(id) = first(self.isr) {
+            return Elected::FromIsr(id);
+        }
+        first(self.elr).map_or(Elected::Nobody, Elected::FromElr)
     }
-    first(elr).map_or(Elected::Nobody, Elected::FromElr)
 }

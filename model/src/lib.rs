@@ -7,7 +7,7 @@
 //!
 //! This crate is pure: no clock, no disk, no randomness. What is random (ids, nonces) comes in as a parameter.
 
-pub mod apply;
+mod apply;
 pub mod apply_error;
 pub mod broker;
 pub mod config;

@@ -4,7 +4,7 @@
 //! leader changes or a replica leaves the set, the partition epoch by 1 when anything changed.
 
 use crate::digest::{Digest, Entity};
-use crate::election::{Elected, elect};
+use crate::election::{Candidates, Elected};
 use crate::ids::{BrokerId, LeaderEpoch, PartitionEpoch, PartitionIndex, TopicId};
 
 /// A partition's assignment and leadership.
@@ -277,7 +277,12 @@ impl PartitionImage {
     }
 
     fn elect(&mut self, eligible: impl Fn(BrokerId) -> bool) {
-        match elect(&self.replicas, &self.isr, &self.elr, eligible) {
+        let candidates = Candidates {
+            replicas: &self.replicas,
+            isr: &self.isr,
+            elr: &self.elr,
+        };
+        match candidates.elect(eligible) {
             Elected::FromIsr(id) => self.leader = Some(id),
             Elected::FromElr(id) => {
                 let before = self.clone();

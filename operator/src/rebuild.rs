@@ -32,14 +32,14 @@ pub(crate) async fn make_anew(context: &Context, names: &ClusterNames, what: &st
         .map_err(|error| OperatorError::Controller(error.to_string()))?;
     let asked = Asked {
         context,
-        collection: context.seats.collect(reference.clone()),
+        shown: context.seats.show_images(reference.clone()),
         reference,
     };
     let store = KubernetesStore::new(context.client.clone(), names.clone(), context.metrics.clone());
     let clusters: Api<Cluster> = Api::namespaced(context.client.clone(), &names.namespace);
     loop {
         // Either is as good: somebody has come, or it is time to look.
-        drop(tokio::time::timeout(LOOK, asked.collection.came()).await);
+        drop(tokio::time::timeout(LOOK, asked.shown.came()).await);
         tokio::time::sleep(SETTLE).await;
         let Some(cluster) = clusters.get_opt(&names.cluster).await? else {
             return Ok(());
@@ -64,7 +64,7 @@ pub(crate) async fn make_anew(context: &Context, names: &ClusterNames, what: &st
                 .as_ref()
                 .and_then(|status| status.cluster_id.as_ref()?.parse().ok()),
         };
-        match rebuild(&asked.collection.all(), &circumstances) {
+        match rebuild(&asked.shown.all(), &circumstances) {
             Ok(image) => {
                 begin_with(&store, &image, random()?, remains.map(|remains| remains.version))
                     .await
@@ -92,7 +92,7 @@ pub(crate) async fn make_anew(context: &Context, names: &ClusterNames, what: &st
 struct Asked<'a> {
     context: &'a Context,
     reference: ClusterRef,
-    collection: std::sync::Arc<ShownImages>,
+    shown: std::sync::Arc<ShownImages>,
 }
 
 impl Drop for Asked<'_> {

@@ -25,7 +25,7 @@ const NODE_WITHIN: Duration = Duration::from_secs(2);
 pub struct Seats {
     taken: Arc<RwLock<HashMap<ClusterRef, ControllerHandle>>>,
     /// Clusters whose log is made anew here.
-    collections: Arc<RwLock<HashMap<ClusterRef, Arc<ShownImages>>>>,
+    images: Arc<RwLock<HashMap<ClusterRef, Arc<ShownImages>>>>,
     client: Client,
     watches: Watches,
 }
@@ -35,7 +35,7 @@ impl Seats {
     pub fn new(client: Client, watches: Watches) -> Self {
         Self {
             taken: Arc::default(),
-            collections: Arc::default(),
+            images: Arc::default(),
             client,
             watches,
         }
@@ -58,24 +58,24 @@ impl Seats {
     }
 
     /// From now on brokers of the cluster are asked for their images.
-    pub(crate) fn collect(&self, cluster: ClusterRef) -> Arc<ShownImages> {
-        let collection = Arc::new(ShownImages::default());
-        let mut collections = self.collections.write().unwrap_or_else(PoisonError::into_inner);
-        collections.insert(cluster, Arc::clone(&collection));
-        collection
+    pub(crate) fn show_images(&self, cluster: ClusterRef) -> Arc<ShownImages> {
+        let shown = Arc::new(ShownImages::default());
+        let mut images = self.images.write().unwrap_or_else(PoisonError::into_inner);
+        images.insert(cluster, Arc::clone(&shown));
+        shown
     }
 
     /// Nobody is asked any more.
     pub(crate) fn collected(&self, cluster: &ClusterRef) {
-        self.collections
+        self.images
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(cluster);
     }
 
-    fn collection(&self, cluster: &ClusterRef) -> Option<Arc<ShownImages>> {
-        let collections = self.collections.read().unwrap_or_else(PoisonError::into_inner);
-        collections.get(cluster).cloned()
+    fn shown_images(&self, cluster: &ClusterRef) -> Option<Arc<ShownImages>> {
+        let images = self.images.read().unwrap_or_else(PoisonError::into_inner);
+        images.get(cluster).cloned()
     }
 
     /// How many clusters this replica decides for.
@@ -112,7 +112,7 @@ impl Seats {
 
 impl Resolver for Seats {
     fn resolve(&self, cluster: &ClusterRef) -> Result<ControllerHandle, Refusal> {
-        if self.collection(cluster).is_some() {
+        if self.shown_images(cluster).is_some() {
             let message = "the metadata log is being made anew: show your image";
             return Err(Refusal::new(Reason::Regressed, message));
         }
@@ -124,12 +124,12 @@ impl Resolver for Seats {
     }
 
     fn offer(&self, cluster: &ClusterRef, broker: BrokerId, image: Vec<u8>) -> Result<(), Refusal> {
-        let collection = self
-            .collection(cluster)
+        let shown = self
+            .shown_images(cluster)
             .ok_or_else(|| Refusal::not_controller(self.hint(cluster)))?;
         let (document, _) = ImageDocument::decode(&image)
             .map_err(|error| Refusal::new(Reason::Invalid, format!("the image cannot be used: {error}")))?;
-        collection.put(broker, document);
+        shown.put(broker, document);
         Ok(())
     }
 

@@ -7,7 +7,7 @@
 //! - [`agenda`], [`network`], [`kubernetes`], [`trace`]: the world. [`start`], [`run`]: how it begins, and what comes of it.
 //! - [`operator`], [`broker`]: processes of the cluster. [`message`], [`outbox`], [`post`]: how they speak. [`short`]: in a word.
 //! - [`producer`], [`consumer`], [`administrator`]: clients; [`directory`]: what they know.
-//! - [`faults`]: what happens to all of them; [`scenarios`]: in what chance brings about too rarely. [`pods`]: who runs where, on which disk.
+//! - [`faults`]: what happens to all of them; [`scenarios`]: in what chance brings about too rarely; [`step`], [`stage`]: what comes next in either. [`pods`]: who runs where, on which disk.
 //! - [`audit`]: what must hold at every step, seen from above.
 
 use std::collections::{BTreeMap, VecDeque};

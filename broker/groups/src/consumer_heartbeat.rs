@@ -13,7 +13,7 @@ use crate::assignor::Assignor;
 use crate::consumer_group::{ConsumerGroup, ConsumerMember};
 use crate::draft::Draft;
 use crate::epoch::Epoch;
-use crate::exchange::{Context, Response, Ticket, heartbeat_error};
+use crate::exchange::{Context, Response, Ticket, consumer_heartbeat_error};
 use crate::group_coordinator::GroupCoordinator;
 use crate::ids::{GroupId, InstanceId, MemberId};
 use crate::member::millis;
@@ -51,7 +51,7 @@ impl GroupCoordinator {
         if let Err(Refusal { error, message }) = self.try_consumer_heartbeat(context, ticket, request) {
             let response = ConsumerGroupHeartbeatResponse {
                 error_message: Some(message),
-                ..heartbeat_error(error)
+                ..consumer_heartbeat_error(error)
             };
             self.agenda
                 .reply_in_order(ticket, Response::ConsumerHeartbeat(response));
@@ -256,7 +256,7 @@ impl GroupCoordinator {
         let response = Response::ConsumerHeartbeat(ConsumerGroupHeartbeatResponse {
             member_id: Some(member.as_str().to_owned()),
             member_epoch: request.member_epoch,
-            ..heartbeat_error(ErrorCode::None)
+            ..ConsumerGroupHeartbeatResponse::default()
         });
         if Epoch(request.member_epoch) == Epoch::LEAVE_FOR_NOW && request.instance_id.is_some() {
             let mut draft = Draft::of(id, group.clone());

@@ -123,8 +123,8 @@ pub struct Effects {
     pub replies: Vec<Reply>,
 }
 
-/// The answer to a ConsumerGroupHeartbeat that is refused.
-pub(crate) fn heartbeat_error(error: ErrorCode) -> ConsumerGroupHeartbeatResponse {
+/// The answer to a ConsumerGroupHeartbeat that says this and nothing else.
+pub(crate) fn consumer_heartbeat_error(error: ErrorCode) -> ConsumerGroupHeartbeatResponse {
     ConsumerGroupHeartbeatResponse {
         error_code: error.code(),
         ..ConsumerGroupHeartbeatResponse::default()

@@ -13,7 +13,7 @@ use protocol::ErrorCode;
 use crate::agenda::{Agenda, Pending, Rejoin};
 use crate::durable::DurableState;
 use crate::exchange::{
-    Context, Effects, Now, Request, Response, Ticket, Write, WriteId, coordinator_error, heartbeat_error,
+    Context, Effects, Now, Request, Response, Ticket, Write, WriteId, consumer_heartbeat_error, coordinator_error,
 };
 use crate::group::{Group, Phase};
 use crate::ids::{GenerationId, GroupId};
@@ -431,7 +431,7 @@ fn revive(mut group: Group, agenda: &mut Agenda) -> Group {
 /// The answer that was to be, as the error that it is instead.
 fn with_error(response: Response, error: ErrorCode) -> Response {
     match response {
-        Response::ConsumerHeartbeat(_) => Response::ConsumerHeartbeat(heartbeat_error(error)),
+        Response::ConsumerHeartbeat(_) => Response::ConsumerHeartbeat(consumer_heartbeat_error(error)),
         Response::Join(response) => Response::Join(join_error(&response.member_id, error)),
         Response::Sync(_) => Response::Sync(sync_error(error)),
         Response::Heartbeat(mut response) => {

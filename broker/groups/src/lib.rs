@@ -7,7 +7,7 @@
 //! - [`coordinator`]: which partition a group belongs to, and the answer of FindCoordinator.
 //! - [`group_coordinator`]: the one struct with its verbs; [`exchange`]: what goes in and out.
 //! - [`durable`]: what survives, changed by `replay` alone; [`records`]: its form in the log.
-//! - `group`, `member`: a group as it lives; `rebalance`: how it moves from one generation to the next; `timers`, `agenda`:
+//! - `group`, `member`, `applicant`, `offered_protocol`: a group as it lives, and who wants to join; `rebalance`: how it moves from one generation to the next; `timers`, `agenda`:
 //!   what is still to be done.
 //! - [`consumer_group`]: a group of KIP-848, all of it durable; `draft`: changes to it; `assignor`, `reconciliation`: who shall
 //!   have what, and how it gets there; `classic_member`, `migration`: the old protocol in a new group, and back.

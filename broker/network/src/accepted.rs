@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use crate::{ConnectionInfo, NetworkMetrics};
 
-/// The way to a thread.
+/// The way of accepted connections to a thread.
 #[derive(Debug, Clone)]
 pub(crate) struct Inbox(mpsc::UnboundedSender<Accepted>);
 

@@ -9,7 +9,8 @@
 //! bytes, that responses leave in the order of their requests, and how much one client may cost the
 //! others: see [`Limits`].
 //!
-//! Follow a request through `acceptor` (a connection arrives), `connection` (the loop), `frames` (bytes
+//! Follow a request through `acceptor` (a connection arrives), `accepted` (and is handed to a thread), `worker` (which
+//! serves it, with what `thread` holds for all of its connections), `connection` (the loop), `frames` (bytes
 //! become frames), [`RequestHandler`], [`Responses`] (answers wait for their turn) and `outbox` (bytes leave).
 
 mod accepted;

@@ -20,7 +20,8 @@ use crate::{IdleLimit, Limits, NetworkMetrics, SilentConnections};
 /// the processor's own cache.
 const SCRATCH: usize = 128 << 10;
 /// Bounds of the time between two sweeps over the deadlines.
-pub(crate) const TICK: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+pub(crate) const SHORTEST_TICK: Duration = Duration::from_millis(10);
+const LONGEST_TICK: Duration = Duration::from_secs(1);
 
 /// What all threads share.
 pub(crate) struct Shared<H> {
@@ -50,9 +51,9 @@ pub(crate) struct Thread<H> {
     draining: Cell<bool>,
     /// Connections that have asked nothing since this moment are reset.
     silent_since: Cell<u64>,
-    pub(crate) pulses: RefCell<HashMap<u64, Rc<Pulse>>>,
+    pulses: RefCell<HashMap<u64, Rc<Pulse>>>,
     /// Told when the last connection has ended.
-    pub(crate) emptied: Notify,
+    emptied: Notify,
 }
 
 /// The time limits in the thread's own unit.
@@ -146,6 +147,27 @@ impl<H> Thread<H> {
         self.pulses.borrow().values().for_each(|pulse| pulse.wake());
     }
 
+    /// A connection begins.
+    pub(crate) fn enter(&self, id: u64) -> Rc<Pulse> {
+        let pulse = Rc::new(Pulse::new());
+        self.pulses.borrow_mut().insert(id, Rc::clone(&pulse));
+        pulse
+    }
+
+    /// A connection has ended.
+    pub(crate) fn leave(&self, id: u64) {
+        let mut pulses = self.pulses.borrow_mut();
+        pulses.remove(&id);
+        if pulses.is_empty() {
+            self.emptied.notify_one();
+        }
+    }
+
+    /// Ready when the last connection has ended; perhaps again later, so look at [`Self::is_empty`].
+    pub(crate) async fn emptied(&self) {
+        self.emptied.notified().await;
+    }
+
     /// Whether no connection is left.
     pub(crate) fn is_empty(&self) -> bool {
         self.pulses.borrow().is_empty()
@@ -159,7 +181,7 @@ pub(crate) fn tick(limits: &Limits, idle: &IdleLimit) -> Duration {
         .min(idle.duration())
         .min(limits.frame)
         .min(limits.write_stall);
-    (shortest / 4).clamp(TICK.0, TICK.1)
+    (shortest / 4).clamp(SHORTEST_TICK, LONGEST_TICK)
 }
 
 /// In the thread's own unit.

@@ -17,8 +17,7 @@ use crate::acceptor::Acceptor;
 use crate::connection::Connection;
 use crate::io::Stream;
 use crate::metrics::ThreadMetrics;
-use crate::pulse::Pulse;
-use crate::thread::{Shared, TICK, Thread, milliseconds, tick};
+use crate::thread::{SHORTEST_TICK, Shared, Thread, milliseconds, tick};
 use crate::{NetworkMetrics, RequestHandler};
 
 /// Threads that wait for the disk on behalf of a network thread. They come when needed and end when idle.
@@ -116,9 +115,13 @@ async fn serve<H: RequestHandler>(
                 Some(Command::Accept(acceptor)) => acceptors.push(tokio::task::spawn_local(acceptor.run())),
                 Some(Command::Drain) => {
                     acceptors.drain(..).for_each(|acceptor| acceptor.abort());
+                    // What was accepted before ends as every connection does, not by a reset.
+                    while let Ok(accepted) = arrivals.try_recv() {
+                        open(&thread, accepted);
+                    }
                     // Farewells are short: look more often, from a time that is right.
                     thread.sweep(started.elapsed().as_millis() as u64);
-                    tick = interval(TICK.0);
+                    tick = interval(SHORTEST_TICK);
                     thread.drain();
                     if thread.is_empty() {
                         return;
@@ -134,7 +137,7 @@ async fn serve<H: RequestHandler>(
                 thread.reset_silent(milliseconds(since.saturating_duration_since(started)));
             },
             // It may tell of connections that ended before the draining began.
-            () = thread.emptied.notified(), if thread.draining() => if thread.is_empty() {
+            () = thread.emptied(), if thread.draining() => if thread.is_empty() {
                 return;
             },
         }
@@ -152,18 +155,13 @@ fn open<H: RequestHandler>(thread: &Rc<Thread<H>>, accepted: Accepted) {
         }
     };
     let id = info.id;
-    let pulse = Rc::new(Pulse::new());
-    thread.pulses.borrow_mut().insert(id, Rc::clone(&pulse));
+    let pulse = thread.enter(id);
     let connection = Connection::new(stream, info, Rc::clone(thread), pulse);
     let thread = Rc::clone(thread);
     tokio::task::spawn_local(async move {
         connection.run().await;
         drop(place);
-        let mut pulses = thread.pulses.borrow_mut();
-        pulses.remove(&id);
-        if pulses.is_empty() {
-            thread.emptied.notify_one();
-        }
+        thread.leave(id);
     });
 }
 

@@ -34,7 +34,6 @@ pub(super) mod scratch;
 mod waiting;
 
 use scratch::Scratch;
-
 use waiting::{WaitingEntry, WaitingRequest};
 
 /// The first version whose clients can read zstd.

@@ -9,8 +9,7 @@ use model::{BrokerId, Endpoint, MetadataImage};
 use crate::context::BrokerContext;
 use crate::controller_link::ControllerLink;
 use crate::departures::Departures;
-use crate::fetches::{self, Fetches};
-use crate::groups::{self, GroupManager};
+use crate::groups::GroupManager;
 use crate::metadata_cache::MetadataCache;
 use crate::metrics::BrokerMetrics;
 use crate::producer_ids::ProducerIds;
@@ -36,7 +35,7 @@ pub(super) struct Assembly {
 }
 
 impl Assembly {
-    /// Gives each part what it needs of the others, and shows their figures.
+    /// Gives each part what it needs of the others.
     pub(super) fn assemble(self) -> BrokerContext {
         let metadata = Arc::new(MetadataCache::new(self.image));
         let replicas = Arc::new(self.replicas);
@@ -49,9 +48,6 @@ impl Assembly {
             Arc::clone(&departures),
             self.inter_broker_listener,
         );
-        let fetches = Arc::new(Fetches::default());
-        fetches::register(&self.metrics, Arc::clone(&fetches));
-        groups::metrics::register(&self.metrics, &groups);
         BrokerContext {
             id: self.id,
             endpoints: self.endpoints,
@@ -60,7 +56,7 @@ impl Assembly {
             replicas,
             fetchers,
             departures,
-            fetches,
+            fetches: Arc::default(),
             groups,
             producer_ids: Arc::new(ProducerIds::new(Arc::clone(&controller))),
             controller,

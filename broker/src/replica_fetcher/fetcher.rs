@@ -12,12 +12,12 @@ use protocol::fetch::{AnsweredPartition, FetchAnswer, FetchRequest, ReplicaState
 use protocol::{DecodeError, Request};
 
 use super::leader_address::LeaderAddress;
-use super::session::{Ask, FetchSession, PartitionKey, SessionError};
+use super::session::{Ask, FetchSession, SessionError};
 use super::{Order, Orders, Target};
 use crate::clock::monotonic;
 use crate::departures::Departures;
 use crate::kafka_connection::KafkaConnection;
-use crate::replica_manager::ReplicaManager;
+use crate::replica_manager::{PartitionKey, ReplicaManager};
 
 /// How long a leader keeps a request for which it has nothing (Kafka's `replica.fetch.wait.max.ms`).
 const LONGEST_POLL: Duration = Duration::from_millis(500);

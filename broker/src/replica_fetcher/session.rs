@@ -7,8 +7,7 @@ use protocol::ErrorCode;
 use protocol::fetch::{FetchPartition, FetchRequest, FetchTopic, ForgottenTopic};
 use uuid::Uuid;
 
-/// A partition by its topic's id and its number.
-pub(crate) type PartitionKey = (Uuid, i32);
+use crate::replica_manager::PartitionKey;
 
 /// What is asked of a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

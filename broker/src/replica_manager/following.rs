@@ -14,8 +14,11 @@ use crate::clock::{monotonic, now_ms};
 use crate::metrics::TopicCounter;
 use crate::partition::PartitionHandle;
 
-/// Partitions that follow one leader, by their topic's id and their number.
-pub type FollowedPartitions = HashMap<(Uuid, i32), Arc<PartitionHandle>>;
+/// What a leader knows a partition by: its topic's id, and its number.
+pub type PartitionKey = (Uuid, i32);
+
+/// Partitions that follow one leader.
+pub type FollowedPartitions = HashMap<PartitionKey, Arc<PartitionHandle>>;
 
 /// Whom the partitions of this broker follow, after an image.
 #[derive(Debug, Default)]

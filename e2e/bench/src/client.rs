@@ -45,8 +45,8 @@ impl Client {
         Ok(answer.split_off(4))
     }
 
-    /// Creates a topic. All partitions are on `replicas`, the first of which
-    /// leads; if there are none given, on one broker of the server's choice.
+    /// Creates a topic. All partitions are on `replicas`, the first of which leads; if there are none given, on one broker of
+    /// the server's choice.
     pub(crate) fn create_topic(&mut self, name: &str, partitions: i32, replicas: &[i32]) -> Result<()> {
         let mut topic = CreatableTopic {
             name: name.to_owned(),
