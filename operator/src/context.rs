@@ -2,10 +2,10 @@
 
 use kube::Client;
 
-use crate::cluster::objects::Surroundings;
 use crate::events::Events;
 use crate::metrics::Metrics;
 use crate::seats::Seats;
+use crate::surroundings::Surroundings;
 use crate::watches::Watches;
 
 /// What every part of the operator works with. Cheap to clone.

@@ -32,6 +32,7 @@ pub mod run;
 pub mod seats;
 mod shown_images;
 pub mod store;
+pub mod surroundings;
 mod topic;
 pub mod watches;
 

@@ -18,7 +18,6 @@ use tracing::{error, info, warn};
 
 use crate::args::RunArgs;
 use crate::authority::Authority;
-use crate::cluster::objects::Surroundings;
 use crate::context::Context;
 use crate::error::OperatorError;
 use crate::events::Events;
@@ -28,6 +27,7 @@ use crate::lead;
 use crate::metrics::Metrics;
 use crate::names::{CONTROL_PORT, CONTROL_SERVER_NAME, ClusterNames};
 use crate::seats::Seats;
+use crate::surroundings::Surroundings;
 use crate::watches::{Watches, cluster_names};
 use crate::{collector, topic};
 

@@ -8,9 +8,10 @@ use model::{BrokerId, BrokerRegistration, IncarnationId, MetadataImage, Metadata
 
 use crate::append::Appender;
 use crate::effect::{Effect, HeartbeatReply, Refusal, Registered, Reply};
-use crate::input::{Heartbeat, ProbeAnswer, Proof, Registration, SessionId};
+use crate::input::{Heartbeat, ProbeAnswer, Proof, Registration};
 use crate::liveness::Liveness;
 use crate::partitions;
+use crate::session::check_session;
 use crate::settings::Settings;
 
 /// What is known of brokers beside the image.
@@ -294,21 +295,6 @@ impl Brokers {
             || same_lock
             || self.liveness.is_gone(former.id, former.incarnation)
             || self.liveness.is_silent(now, former.id)
-    }
-}
-
-/// The one check of what a broker says for which registration.
-pub(crate) fn check_session(image: &MetadataImage, session: SessionId) -> Result<(), Refusal> {
-    let known = image
-        .broker(session.broker)
-        .is_some_and(|broker| broker.epoch == session.epoch);
-    if known {
-        Ok(())
-    } else {
-        Err(Refusal::StaleBrokerEpoch {
-            broker: session.broker,
-            epoch: session.epoch,
-        })
     }
 }
 

@@ -13,6 +13,7 @@ use crate::input::{Input, ReadId, RequestId};
 use crate::log::StoredLog;
 use crate::partitions::{self, Leaders, Recoveries};
 use crate::producer_ids;
+use crate::session::check_session;
 use crate::settings::Settings;
 use crate::snapshot::Snapshots;
 use crate::takeover::{self, Takeover};
@@ -211,7 +212,7 @@ impl Controller {
                 session,
                 topics,
             } => {
-                let known = crate::brokers::check_session(log.committed(), session);
+                let known = check_session(log.committed(), session);
                 if known.is_ok() {
                     self.purges.report(session.broker, &topics, log);
                 }

@@ -22,9 +22,11 @@ pub mod log;
 pub(crate) mod partitions;
 pub mod placement;
 pub mod producer_ids;
+mod session;
 pub mod settings;
 pub mod snapshot;
 pub mod takeover;
+pub mod topic_error;
 pub mod topics;
 
 pub use controller::Controller;

@@ -4,16 +4,16 @@ use model::ProducerId;
 use model::record::ProducerIdsAllocated;
 
 use crate::append::Appender;
-use crate::brokers;
 use crate::effect::{Refusal, Reply};
 use crate::input::SessionId;
+use crate::session::check_session;
 
 /// Ids in a block. Large, so that a broker needs a new one rarely and lives long through an outage.
 pub const BLOCK_SIZE: i32 = 1_000_000;
 
 /// Decides a block for a broker.
 pub(crate) fn allocate(log: &mut Appender, session: SessionId) -> Result<Reply, Refusal> {
-    brokers::check_session(log.latest(), session)?;
+    check_session(log.latest(), session)?;
     log.admit()?;
     let first = log.latest().next_producer_id();
     let next = first.0.checked_add(i64::from(BLOCK_SIZE)).map(ProducerId);

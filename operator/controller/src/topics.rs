@@ -5,15 +5,16 @@ pub(crate) mod purge;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::config::{self, ConfigError};
+use model::config;
 use model::record::TopicCreated;
-use model::{Assignment, BrokerId, MetadataImage, TopicId, TopicName, TopicNameError};
+use model::{Assignment, BrokerId, MetadataImage, TopicId, TopicName};
 use protocol::ErrorCode;
 
 use crate::append::Appender;
 use crate::effect::Refusal;
 use crate::entropy::Entropy;
 use crate::placement;
+use crate::topic_error::TopicError;
 
 /// More partitions than this in one topic are refused: each costs every broker memory.
 pub const MAX_PARTITIONS: i32 = 10_000;
@@ -42,59 +43,6 @@ pub struct NewTopic {
     pub assignment: Assignment,
     /// Configuration in canonical form.
     pub config: BTreeMap<String, String>,
-}
-
-/// Why a topic cannot be so: Kafka's error, and a sentence.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct TopicError {
-    /// Kafka's error.
-    pub code: ErrorCode,
-    /// What is wrong and what to do.
-    pub message: String,
-}
-
-impl TopicError {
-    pub(crate) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            message: message.into(),
-        }
-    }
-}
-
-impl From<TopicError> for Refusal {
-    fn from(error: TopicError) -> Self {
-        Self::Kafka {
-            code: error.code,
-            message: error.message,
-        }
-    }
-}
-
-impl From<Refusal> for TopicError {
-    /// For a response that has an error for each topic. What may be tried again gets an error that clients try again.
-    fn from(refusal: Refusal) -> Self {
-        let message = refusal.to_string();
-        match refusal {
-            Refusal::Kafka { code, message } => Self::new(code, message),
-            Refusal::LogFull | Refusal::Pending(_) => Self::new(ErrorCode::ThrottlingQuotaExceeded, message),
-            Refusal::NotReady => Self::new(ErrorCode::NotController, message),
-            _ => Self::new(ErrorCode::UnknownServerError, message),
-        }
-    }
-}
-
-impl From<TopicNameError> for TopicError {
-    fn from(cause: TopicNameError) -> Self {
-        Self::new(ErrorCode::InvalidTopicException, cause.to_string())
-    }
-}
-
-impl From<ConfigError> for TopicError {
-    fn from(cause: ConfigError) -> Self {
-        Self::new(ErrorCode::InvalidConfig, cause.to_string())
-    }
 }
 
 /// Checks a request against an image, in Kafka's order (`ReplicationControlManager.createTopic`). Brokers of `without` get

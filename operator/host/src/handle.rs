@@ -1,22 +1,39 @@
 //! What everybody else holds of a controller.
 
 use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use control::{
-    AdminRequest, AlterPartition, Heartbeat, HeartbeatAnswer, MetadataEvent, Opening, ProducerIdBlock, Purged, Reason,
-    Refusal, Registered, Registration, ReplicaReports, Session, Suspicion, Watch,
+    AdminRequest, AlterPartition, Heartbeat, HeartbeatAnswer, ProducerIdBlock, Purged, Reason, Refusal, Registered,
+    Registration, ReplicaReports, Session, Watch,
 };
 use controller::{DesiredTopic, Input, Proof, Reply, RequestId, SessionId, TopicState};
-use model::{BrokerId, Frame, IncarnationId, IsrOutcome, MetadataImage, TopicId};
+use model::{BrokerId, IncarnationId, IsrOutcome, MetadataImage, TopicId};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::gateway::{Forwarded, TopicGateway};
-use crate::history::Start;
-use crate::host::{Ending, HostState, Message};
+use crate::message::{Message, MetadataWatch};
 use crate::metrics::HostMetrics;
 use crate::refusal;
+use crate::state::{Ending, HostState};
+
+/// Decides which way a forwarded admin request takes: [`Direct`](crate::Direct) to the controller, or, in the operator, through the
+/// Topic resource first, so that there is one source of truth.
+pub trait TopicGateway: Send + Sync + 'static {
+    /// Answers with the Kafka response body.
+    fn forward(&self, forwarded: Forwarded) -> Pin<Box<dyn Future<Output = Result<Bytes, Refusal>> + Send + '_>>;
+}
+
+/// A request on its way.
+#[derive(Debug)]
+pub struct Forwarded {
+    /// What the client asks for.
+    pub request: AdminRequest,
+    /// Whom a broker has forwarded it to.
+    pub controller: ControllerHandle,
+}
 
 /// A controller from outside. Cheap to clone; calls may run side by side and are answered after their records are
 /// committed (METADATA 1). Before the controller has taken over they wait; after it has ended they are refused.
@@ -27,23 +44,6 @@ pub struct ControllerHandle {
     pub(crate) state: watch::Receiver<HostState>,
     pub(crate) gateway: Arc<dyn TopicGateway>,
     pub(crate) metrics: Arc<HostMetrics>,
-}
-
-/// Committed metadata as it comes.
-#[derive(Debug)]
-pub struct MetadataWatch {
-    pub(crate) opening: Opening,
-    pub(crate) start: Option<Start>,
-    pub(crate) news: mpsc::Receiver<News>,
-    pub(crate) watcher: (BrokerId, IncarnationId),
-    pub(crate) inbox: mpsc::Sender<Message>,
-}
-
-/// What every watcher is told.
-#[derive(Debug, Clone)]
-pub(crate) enum News {
-    Frames(Arc<[Frame]>),
-    Suspicion(Suspicion),
 }
 
 impl ControllerHandle {
@@ -354,36 +354,6 @@ impl std::fmt::Debug for ControllerHandle {
         f.debug_struct("ControllerHandle")
             .field("state", &*self.state.borrow())
             .finish_non_exhaustive()
-    }
-}
-
-impl MetadataWatch {
-    /// Who serves, and how far its log went when the watch began.
-    pub fn opening(&self) -> &Opening {
-        &self.opening
-    }
-
-    /// The next piece of metadata; `None` if this reader was too slow or the controller has ended: watch again.
-    pub async fn next(&mut self) -> Option<MetadataEvent> {
-        match self.start.take() {
-            Some(Start::Snapshot(image)) => return Some(MetadataEvent::Snapshot(image)),
-            Some(Start::Frames(frames)) if !frames.is_empty() => return Some(MetadataEvent::Frames(frames)),
-            Some(Start::Frames(_)) | None => {}
-        }
-        self.news.recv().await.map(|news| match news {
-            News::Frames(frames) => MetadataEvent::Frames(frames.to_vec()),
-            News::Suspicion(suspicion) => MetadataEvent::Suspicion(suspicion),
-        })
-    }
-}
-
-impl Drop for MetadataWatch {
-    fn drop(&mut self) {
-        let (broker, incarnation) = self.watcher;
-        // If the inbox is full this is not told: it proves nothing, and silence fences a broker that has left.
-        let _ = self
-            .inbox
-            .try_send(Message::Tell(Input::SessionEnded { broker, incarnation }));
     }
 }
 

@@ -16,11 +16,12 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use crate::gateway::TopicGateway;
-use crate::handle::{ControllerHandle, MetadataWatch, News};
+use crate::handle::{ControllerHandle, TopicGateway};
 use crate::history::History;
+use crate::message::{Message, MetadataWatch, News};
 use crate::metrics::{HostMetrics, count};
 use crate::refusal;
+use crate::state::{Ending, HostState};
 use crate::store::{AppendFailure, MetadataStore};
 
 /// Messages that wait for the controller at most; senders wait when it is full.
@@ -51,56 +52,6 @@ pub fn advertised_addresses(broker: &BrokerRegistration) -> Vec<ProbeAddress> {
     endpoints
         .map(|endpoint| (endpoint.host.clone(), endpoint.port))
         .collect()
-}
-
-/// What a hosted controller is doing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HostState {
-    /// It reads the log and has nothing to say yet (METADATA 1).
-    TakingOver,
-    /// Its `ControllerElected` is in the log.
-    Leading,
-    /// It will never act again. Another try needs another host.
-    Ended(Ending),
-}
-
-/// Why a controller has ended.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Ending {
-    /// It was asked to.
-    #[error("the controller was shut down")]
-    ShutDown,
-    /// It stepped down by itself.
-    #[error(transparent)]
-    SteppedDown(#[from] StepDown),
-    /// A broker knows records that the log does not hold, so the log is older than the cluster, or another one: to decide
-    /// on would fork its history (METADATA 23). The sentence says what differs.
-    #[error("{0}")]
-    Regressed(String),
-}
-
-/// What the task is told.
-pub(crate) enum Message {
-    /// A request that the controller answers.
-    Call {
-        make: Box<dyn FnOnce(RequestId) -> Input + Send>,
-        answer: oneshot::Sender<Result<Reply, Refusal>>,
-    },
-    /// A registration: its position in history is checked first (METADATA 23).
-    Register {
-        registration: Box<Registration>,
-        answer: oneshot::Sender<Result<Reply, Refusal>>,
-    },
-    /// Something to know.
-    Tell(Input),
-    /// Somebody wants to follow.
-    Watch {
-        watch: Watch,
-        inbox: mpsc::Sender<Message>,
-        answer: oneshot::Sender<Result<MetadataWatch, Refusal>>,
-    },
-    /// Enough.
-    Shutdown,
 }
 
 impl ControllerHost {

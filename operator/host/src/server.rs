@@ -23,7 +23,8 @@ use tonic::{Extensions, Request, Response, Status};
 
 use crate::auth::{Authenticator, Claim};
 use crate::guard::{Gate, Guarded, Proved};
-use crate::handle::{ControllerHandle, MetadataWatch};
+use crate::handle::ControllerHandle;
+use crate::message::MetadataWatch;
 
 /// Messages of one stream that are made before the network takes them: what a slow reader costs.
 const STREAM_BACKLOG: usize = 4;

@@ -13,17 +13,7 @@ use serde_json::{Value, json};
 
 use crate::names::ClusterNames;
 use crate::plan::Desired;
-
-/// What the objects need to know beside the Cluster itself.
-#[derive(Debug, Clone)]
-pub struct Surroundings {
-    /// Image of a broker if the Cluster names none, `repository:tag`.
-    pub broker_image: String,
-    /// `host:port` where brokers find the controller.
-    pub control_address: String,
-    /// Certificate authority of the control port, PEM.
-    pub control_ca: String,
-}
+use crate::surroundings::Surroundings;
 
 /// Where a broker is reached at an external listener, by broker and listener name.
 pub type Addresses = BTreeMap<(i32, String), Address>;

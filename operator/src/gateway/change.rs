@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use control::{AdminRequest, Refusal};
 use controller::admin::{AlterPlan, Alteration, GrowPlan, Growth};
-use controller::topics::TopicError;
+use controller::topic_error::TopicError;
 use controller_host::{ControllerHandle, Forwarded};
 use crds::{Cluster, Topic};
 use kube::api::{Patch, PatchParams};

@@ -155,7 +155,7 @@ impl Cluster {
             }
         }
         if self.violation.is_none() {
-            self.violation = look(self);
+            self.violation = look(&self.log.image, &self.processes, &self.seen);
             if self.violation.is_none() {
                 self.judge_losses(None);
             }

@@ -1,7 +1,8 @@
 //! What is promised, looked at in every state.
 
-use crate::cluster::Cluster;
+use crate::image::Image;
 use crate::message::Entry;
+use crate::process::Process;
 use crate::set::Set;
 
 /// A broken promise.
@@ -87,13 +88,12 @@ impl Seen {
 }
 
 /// Looks at a whole state.
-pub fn look(cluster: &Cluster) -> Option<Violation> {
-    let truth = &cluster.log.image;
-    let up = || cluster.processes.iter().filter(|process| process.up);
-    for (at, seen) in cluster.seen.iter().enumerate() {
+pub fn look(truth: &Image, processes: &[Process], seen: &[Seen]) -> Option<Violation> {
+    let up = || processes.iter().filter(|process| process.up);
+    for (at, seen) in seen.iter().enumerate() {
         let has_all = |log: &[Entry]| log.starts_with(&seen.committed);
         let said = &truth.partitions[at];
-        for process in &cluster.processes {
+        for process in processes {
             let registered = truth.brokers[usize::from(process.broker)].incarnation == process.incarnation;
             let whole = has_all(&process.replicas[at].log);
             if said.members().contains(process.broker) && registered && !process.damaged && !whole {
@@ -108,8 +108,8 @@ pub fn look(cluster: &Cluster) -> Option<Violation> {
                 return Some(Violation::LeaderLacksRecord);
             }
         }
-        for (index, one) in cluster.processes.iter().enumerate() {
-            for other in &cluster.processes[index + 1..] {
+        for (index, one) in processes.iter().enumerate() {
+            for other in &processes[index + 1..] {
                 let (a, b) = (&one.replicas[at], &other.replicas[at]);
                 let below = usize::from(a.high_watermark.min(b.high_watermark))
                     .min(a.log.len())

@@ -11,7 +11,7 @@ use protocol::{ApiKey, ErrorCode, Message, Reader};
 use crate::append::Appender;
 use crate::effect::Refusal;
 use crate::input::{AdminRequest, Version};
-use crate::topics::TopicError;
+use crate::topic_error::TopicError;
 
 /// Kafka's `ConfigResource.Type`.
 const TOPIC: i8 = 2;

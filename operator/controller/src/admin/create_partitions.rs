@@ -12,7 +12,8 @@ use protocol::{ErrorCode, Message, Reader};
 use crate::append::Appender;
 use crate::effect::Refusal;
 use crate::input::{AdminRequest, Version};
-use crate::topics::{self, TopicError};
+use crate::topic_error::TopicError;
+use crate::topics;
 
 /// A decoded request, with what would happen to each topic.
 #[derive(Debug, Clone)]

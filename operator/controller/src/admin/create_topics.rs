@@ -14,7 +14,8 @@ use crate::append::Appender;
 use crate::effect::Refusal;
 use crate::entropy::Entropy;
 use crate::input::{AdminRequest, Version};
-use crate::topics::{self, NewTopic, TopicError, TopicRequest};
+use crate::topic_error::TopicError;
+use crate::topics::{self, NewTopic, TopicRequest};
 
 /// Partitions of all topics of one request at most (Kafka's `ReplicationControlManager.MAX_PARTITIONS_PER_BATCH`): the
 /// controller does nothing else while it places them, and its answer is many times longer than the request.

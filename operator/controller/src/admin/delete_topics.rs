@@ -9,7 +9,8 @@ use protocol::{ErrorCode, Message, Reader};
 use crate::append::Appender;
 use crate::effect::Refusal;
 use crate::input::{AdminRequest, Version};
-use crate::topics::{TopicError, desired};
+use crate::topic_error::TopicError;
+use crate::topics::desired;
 
 /// The first version that names topics by id.
 const BY_ID: Version = 6;

@@ -15,7 +15,7 @@ use crate::append::Appender;
 use crate::effect::Refusal;
 use crate::input::AdminRequest;
 use crate::partitions::reassign;
-use crate::topics::TopicError;
+use crate::topic_error::TopicError;
 
 pub(super) fn alter(request: &AdminRequest, log: &mut Appender) -> Result<Vec<u8>, Refusal> {
     let version = request.api_version;

@@ -9,7 +9,7 @@ use super::reassign;
 use crate::append::Appender;
 use crate::effect::Refusal;
 use crate::placement;
-use crate::topics::TopicError;
+use crate::topic_error::TopicError;
 
 /// Partitions that move for drains at the same time: enough to be fast, few enough to leave the brokers their work.
 const AT_ONCE: usize = 100;

@@ -9,7 +9,7 @@ use super::reassign;
 use crate::append::Appender;
 use crate::effect::Refusal;
 use crate::placement;
-use crate::topics::TopicError;
+use crate::topic_error::TopicError;
 
 /// Partitions that begin to move in one append: their records must fit in the log.
 const AT_ONCE: usize = 100;

@@ -9,14 +9,14 @@ use model::{BrokerId, IsrMember, IsrOutcome, IsrProposal, LeaderEpoch, MetadataI
 use protocol::ErrorCode;
 
 use crate::append::Appender;
-use crate::brokers;
 use crate::effect::{Refusal, Reply};
 use crate::input::SessionId;
 use crate::partitions::reassign;
+use crate::session::check_session;
 
 /// Decides each proposal on what was decided before it. The reply is for after the commit.
 pub(crate) fn alter(log: &mut Appender, session: SessionId, proposals: &[IsrProposal]) -> Result<Reply, Refusal> {
-    brokers::check_session(log.latest(), session)?;
+    check_session(log.latest(), session)?;
     let mut outcomes = Vec::with_capacity(proposals.len());
     for proposal in proposals {
         outcomes.push(decide(log, session.broker, proposal)?);

@@ -10,7 +10,7 @@ use protocol::ErrorCode;
 
 use crate::append::{Appender, Sabotage};
 use crate::effect::Refusal;
-use crate::topics::TopicError;
+use crate::topic_error::TopicError;
 
 /// Begins a move to `target`, or gives the one under way another aim.
 pub(crate) fn begin(

@@ -12,10 +12,10 @@ use model::{
 };
 
 use crate::append::Appender;
-use crate::brokers::check_session;
 use crate::effect::{Refusal, Reply};
 use crate::input::SessionId;
 use crate::partitions::elect;
+use crate::session::check_session;
 
 /// Elections in one append: their records must fit in the log.
 const AT_ONCE: usize = 100;

@@ -7,12 +7,13 @@ use model::record::{ConfigSet, PartitionsAdded, TopicRemoved};
 use model::{BrokerId, ConfigScope, MetadataImage, PartitionIndex, TopicId, TopicImage, config};
 use protocol::ErrorCode;
 
-use super::{TopicError, TopicRequest, create, plan};
+use super::{TopicRequest, create, plan};
 use crate::append::Appender;
 use crate::effect::{Refusal, TopicState};
 use crate::entropy::Entropy;
 use crate::input::DesiredTopic;
 use crate::partitions;
+use crate::topic_error::TopicError;
 
 /// Lets new topics wait until the brokers are there that they should be spread over.
 #[derive(Debug)]

@@ -5,9 +5,10 @@ use crds::cluster::{Listener, ListenerType, PodTemplate, PullPolicy, WhenDeleted
 use k8s_openapi::api::apps::v1::StatefulSet;
 use serde_json::{Map, Value, json};
 
-use super::{Shape, Surroundings, has_external_addresses, merge, object};
+use super::{Shape, has_external_addresses, merge, object};
 use crate::names::{CONTROL_AUDIENCE, ClusterNames, METRICS_PORT};
 use crate::plan::Desired;
+use crate::surroundings::Surroundings;
 
 /// Unprivileged user of the container; the volume's group is the same number.
 const USER: i64 = 65532;
