@@ -15,8 +15,9 @@ const TICK: Duration = Duration::from_millis(100);
 /// How often checkpoints are written: what a restart after a crash must read again at most, in time.
 const CHECKPOINT: Duration = Duration::from_secs(30);
 
-/// How often idle producers are looked for.
-const EXPIRE: Duration = Duration::from_mins(1);
+/// How often idle producers are looked for: Kafka's `producer.id.expiration.check.interval.ms`. They are as old as their
+/// records say, so who writes old records is forgotten at every look.
+const EXPIRE: Duration = Duration::from_mins(10);
 
 /// How often old segments are looked for: Kafka's `log.retention.check.interval.ms`. Nobody sees the difference but
 /// the disk, so it is no setting.

@@ -155,7 +155,8 @@ impl<D: Dir> Segment<D> {
     /// Notes a batch that lies at `position`: live appends, recovery and rebuilt indexes come here, in order.
     pub(crate) fn note(&mut self, header: &BatchHeader, position: u64, interval: u32) {
         let timestamp = header.max_timestamp;
-        if self.first_timestamp.is_none() {
+        // What is noted first after a clean start or a truncation is not the first of the segment.
+        if position == 0 {
             self.first_timestamp = Some(timestamp);
         }
         let so_far = self.max_timestamp.get().copied().flatten();
@@ -248,6 +249,25 @@ impl<D: Dir> Segment<D> {
             position += header.size_in_bytes() as u64;
         }
         self.size = size;
+        Ok(())
+    }
+
+    /// Shows every batch with records at `from` or later, in order, by one walk over their headers.
+    pub(crate) fn for_each_from(
+        &self,
+        from: i64,
+        mut visit: impl FnMut(&Placed) -> Result<(), LogError>,
+    ) -> Result<(), LogError> {
+        let Some(first) = self.find(from)? else {
+            return Ok(());
+        };
+        let mut position = first.position;
+        let mut walk = HeaderWalk::new(&**self.log()?, self.size);
+        while let Found::Batch(header) = walk.at(position)? {
+            let placed = Placed { position, header };
+            visit(&placed)?;
+            position = placed.end();
+        }
         Ok(())
     }
 

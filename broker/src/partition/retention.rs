@@ -17,26 +17,39 @@ const DELETE_ATTEMPTS: usize = 20;
 impl PartitionHandle {
     /// Moves the log start past the segments that are too old or too many. Returns it if there are files below it, for
     /// [`Self::remove_before`]. The lock is not held while anything is synced.
-    pub fn advance_log_start(&self, now_ms: i64) -> Result<Option<i64>, LogError> {
-        let work = match &mut self.inner.lock().replica {
-            State::Open(replica) if replica.leader().is_some() => replica.begin_retention(now_ms)?,
-            _ => return Ok(None),
-        };
-        let done = work.map(FlushWork::run);
-        match &mut self.inner.lock().replica {
-            State::Open(replica) => {
-                let log = replica.log_mut();
-                if let Some(done) = done {
-                    log.end_flush(done)?;
+    ///
+    /// A follower's log starts where its leader's does, which it hears with what it fetches; `if_following` lets it do by
+    /// itself what the leader does, as Kafka's always do.
+    pub fn advance_log_start(&self, now_ms: i64, if_following: bool) -> Result<Option<i64>, LogError> {
+        let mut advanced = None;
+        for _ in 0..DELETE_ATTEMPTS {
+            let (before, work) = match &mut self.inner.lock().replica {
+                State::Open(replica) if if_following || replica.leader().is_some() => {
+                    (replica.log().log_start_offset(), replica.begin_retention(now_ms)?)
                 }
-                log.advance_log_start()
+                _ => return Ok(advanced),
+            };
+            let is_nothing_old = work.is_none();
+            let done = work.map(FlushWork::run);
+            let mut inner = self.inner.lock();
+            let State::Open(replica) = &mut inner.replica else {
+                return Ok(None);
+            };
+            let log = replica.log_mut();
+            if let Some(done) = done {
+                log.end_flush(done)?;
             }
-            State::Offline(_) | State::Closed => Ok(None),
+            advanced = log.advance_log_start()?;
+            // Else a segment was closed while the others were synced, which must be, too.
+            if is_nothing_old || log.log_start_offset() > before {
+                break;
+            }
         }
+        Ok(advanced)
     }
 
-    /// Lets the log start at `wanted`, or at the high watermark for -1, and returns where it starts. Waits for the disk,
-    /// without the lock. The caller makes the log start durable before it answers (Kafka's `Partition.deleteRecordsOnLeader`).
+    /// Lets the log start at `wanted` at least, or at the high watermark for -1, and returns which offset that is: all
+    /// replicas must get so far, even if this one is further already. Waits for the disk, without the lock. The caller makes the log start durable before it answers (Kafka's `Partition.deleteRecordsOnLeader`).
     pub fn delete_records(&self, wanted: i64) -> Result<i64, Refusal> {
         for _ in 0..DELETE_ATTEMPTS {
             let (offset, work) = {
@@ -61,7 +74,7 @@ impl PartitionHandle {
                 log.end_flush(done)?;
             }
             if log.end_delete_records(offset)? {
-                return Ok(log.log_start_offset());
+                return Ok(offset);
             }
         }
         let message = "segments were closed faster than they could be flushed";

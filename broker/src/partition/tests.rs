@@ -394,12 +394,37 @@ fn rule_13_a_new_leader_shows_nothing_before_its_epoch_start_is_committed() {
         Ok(0),
         "the earliest is known"
     );
+    let by_time = |timestamp: i64| partition.find_offset(timestamp, 6).map(|found| found.offset);
+    assert_eq!(by_time(0), Ok(0), "what is below the watermark is");
+    assert_eq!(refused(by_time(2).map(drop)), Err(ErrorCode::OffsetNotAvailable));
     assert_eq!(partition.awaited_epoch_start(), Some(2));
     let mut fetch = follower_fetch(2);
     fetch.current_leader_epoch = 6;
     partition.read(fetch).expect("is served");
     assert_eq!(latest(), Ok(2));
     assert_eq!(partition.read(spec(0, 6)).expect("reads").high_watermark, 2);
+}
+
+#[test]
+fn a_follower_makes_room_by_itself_only_if_it_must() {
+    let (_temp, partition) = leader();
+    append(&partition, 1).expect("appends");
+    assert!(partition.follow(OTHER, LeaderEpoch(6)));
+    let much_later = 1 << 50;
+    assert_eq!(partition.advance_log_start(much_later, false).expect("works"), None);
+    assert_eq!(partition.advance_log_start(much_later, true).expect("works"), Some(1));
+}
+
+#[test]
+fn what_is_deleted_already_waits_for_no_more_than_was_asked_for() {
+    let (_temp, partition) = leader();
+    for timestamp in 0..3 {
+        append(&partition, timestamp).expect("appends");
+    }
+    assert_eq!(partition.delete_records(2), Ok(2));
+    assert_eq!(partition.delete_records(1), Ok(1));
+    assert_eq!(partition.log_start_offset(), Ok(2));
+    assert_eq!(partition.delete_records(-1), Ok(3));
 }
 
 #[test]

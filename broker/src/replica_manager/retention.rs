@@ -1,4 +1,5 @@
-//! Old segments: `retention.ms` and `retention.bytes` for all partitions that this broker leads.
+//! Old segments: `retention.ms` and `retention.bytes` for all partitions that this broker leads, and where room must be made,
+//! for those that it follows.
 
 use std::sync::Arc;
 
@@ -24,11 +25,15 @@ impl ReplicaManager {
     /// Takes old segments out of the logs. Their files go with [`Self::free_removed`].
     pub fn apply_retention(&self) {
         let now = now_ms();
+        // Nothing is fetched to a full disk, so nobody would say where the logs of followers may start.
+        let if_following = self.disk.is_full();
         let mut moved: Vec<(Arc<PartitionHandle>, i64)> = Vec::new();
         for partition in self.table.load_full().partitions() {
-            let advanced = match partition.advance_log_start(now) {
+            let advanced = match partition.advance_log_start(now, if_following) {
                 // What frees space writes a little first.
-                Err(LogError::StorageFull { .. }) if self.log_dir.give_reserve() => partition.advance_log_start(now),
+                Err(LogError::StorageFull { .. }) if self.log_dir.give_reserve() => {
+                    partition.advance_log_start(now, if_following)
+                }
                 advanced => advanced,
             };
             match advanced {
@@ -46,8 +51,8 @@ impl ReplicaManager {
         self.remove_before(moved);
     }
 
-    /// Lets partitions start at an offset, or at the high watermark for -1, and returns where they start now; each result
-    /// in its place. What is said is on the disk.
+    /// Lets partitions start at an offset, or at the high watermark for -1, and returns which offset that is; each result in
+    /// its place. What is said is on the disk.
     pub fn delete_records(
         &self,
         wanted: Vec<Result<(Arc<PartitionHandle>, i64), Refusal>>,

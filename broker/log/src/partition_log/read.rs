@@ -273,12 +273,19 @@ impl<D: Dir> PartitionLog<D> {
     /// The largest timestamp of a segment in the middle of which the log starts, with the last offset of its batch.
     fn max_timestamp_of_rest(&self, segment: &Segment<D>) -> Result<Option<TimestampOffset>, LogError> {
         let start = self.log_start_offset;
+        // The largest of all, unless it lies below the start.
+        if let Some(max) = segment.max_timestamp()?
+            && segment
+                .find(max.offset)?
+                .is_some_and(|placed| placed.header.base_offset >= start)
+        {
+            return Ok(Some(max));
+        }
         let mut max: Option<TimestampOffset> = None;
-        let mut from = start;
-        while let Some(placed) = segment.find(from)? {
+        segment.for_each_from(start, |placed| {
             let header = &placed.header;
             let timestamp = if header.base_offset < start {
-                latest_from(segment, &placed, start)?
+                latest_from(segment, placed, start)?
             } else {
                 header.max_timestamp
             };
@@ -288,8 +295,8 @@ impl<D: Dir> PartitionLog<D> {
                     offset: header.last_offset(),
                 });
             }
-            from = header.next_offset();
-        }
+            Ok(())
+        })?;
         Ok(max)
     }
 

@@ -279,6 +279,33 @@ fn segments_roll_by_size_and_by_age() {
 }
 
 #[test]
+fn a_segment_is_as_old_as_its_first_batch_after_a_clean_start_too() {
+    let dir = SimDir::new();
+    let config = LogConfig {
+        segment_ms: 1000,
+        index_interval_bytes: 200,
+        ..LogConfig::default()
+    };
+    let mut log = open_with(&dir, config.clone(), OpenState::default()).unwrap().0;
+    // The third one has an index entry: what follows it is read again.
+    for timestamp in [5000, 5200, 5400, 5800] {
+        log.append(&batch(1, timestamp)).unwrap();
+    }
+    log.close().unwrap();
+    let clean = OpenState {
+        clean: true,
+        recovery_point: 4,
+        ..OpenState::default()
+    };
+    let (mut log, report) = open_with(&dir, config, clean).unwrap();
+    assert!(!report.scanned);
+    log.append(&batch(1, 6000)).unwrap();
+    assert_eq!(log.segment_count(), 1);
+    log.append(&batch(1, 6001)).unwrap();
+    assert_eq!(log.segment_count(), 2);
+}
+
+#[test]
 fn with_flush_messages_one_an_append_returns_after_the_sync() {
     for seed in 0..20 {
         let dir = SimDir::new();

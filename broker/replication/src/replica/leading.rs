@@ -183,11 +183,8 @@ impl<D: Dir> Replica<D> {
         Ok(leader.low_watermark(self.log.log_start_offset()))
     }
 
-    /// What retention has to sync before it may move the log start; nothing where this replica does not lead.
+    /// What retention has to sync before it may move the log start. What is not committed stays.
     pub fn begin_retention(&mut self, now_ms: i64) -> Result<Option<FlushWork<D>>, LogError> {
-        match &self.role {
-            Role::Leader(leader) => self.log.begin_retention(now_ms, leader.high_watermark()),
-            Role::Follower(_) => Ok(None),
-        }
+        self.log.begin_retention(now_ms, self.high_watermark())
     }
 }

@@ -50,7 +50,13 @@ impl<D: Dir> Replica<D> {
             offset,
             leader_epoch: leader_epoch.unwrap_or(-1),
         };
-        let committed = |found: Option<(i64, i64)>| visible().map(|high| found.filter(|(_, offset)| *offset < high));
+        // What is committed for certain is told; that there is nothing more, only by a leader that knows (as Kafka's
+        // `Partition.fetchOffsetForTimestamp`).
+        let certain = leader.high_watermark();
+        let committed = |found: Option<(i64, i64)>| match found.filter(|(_, offset)| *offset < certain) {
+            None => visible().map(|_| None),
+            found => Ok(found),
+        };
         let found = match timestamp {
             timestamp::LATEST => return Ok(at(visible()?, -1, Some(epoch))),
             // Nothing is tiered, so the local log is the whole log.

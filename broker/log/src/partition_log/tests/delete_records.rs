@@ -103,4 +103,9 @@ fn lookups_by_time_see_nothing_below_the_start() {
     assert_eq!(found(&log, 700), None);
     let max = log.max_timestamp_offset().unwrap().unwrap();
     assert_eq!((max.offset, max.timestamp), (5, 600));
+    for (timestamp, offset) in [(700, 6), (950, 7)] {
+        log.append(&records(&[timestamp])).unwrap();
+        let max = log.max_timestamp_offset().unwrap().unwrap();
+        assert_eq!((max.offset, max.timestamp), (offset, timestamp));
+    }
 }
