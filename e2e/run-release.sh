@@ -149,7 +149,7 @@ assert config["User"] == "65532:65532" and config["Labels"]["org.opencontainers.
 
 # What `docker run -v barnabas:/data` begins with.
 image_serves() {
-  local address root=$RUN/root
+  local address pid root=$RUN/root
   address=$(python3 "$E2E/clients/addresses.py")
   mkdir "$root"
   tar -xOf "$DIST/image-barnabas-broker-$VERSION-$(architecture).tar" layer.tar | tar -xp --numeric-owner -C "$root"
@@ -157,8 +157,12 @@ image_serves() {
   mkdir "$root/dev"
   mknod -m 666 "$root/dev/urandom" c 1 9
   start broker chroot --userspec 65532:65532 "$root" /broker standalone --listen "$address" --metrics off
+  # chroot becomes the broker: that is the name by which it can be stopped.
+  sed -i 's| .*| /broker|' "$RUN/broker.pid"
+  pid=$(cut -d ' ' -f 1 "$RUN/broker.pid")
   wait_for 20 "the broker (see $RUN/broker.log)" "$RUN/broker/barnabas-broker" check --bootstrap "$address"
   stop broker
+  if is_running "$pid"; then echo "it does not stop"; return 1; fi
   [ -n "$(ls "$root/data")" ]
 }
 
