@@ -49,7 +49,8 @@ impl PartitionHandle {
     }
 
     /// Lets the log start at `wanted` at least, or at the high watermark for -1, and returns which offset that is: all
-    /// replicas must get so far, even if this one is further already. Waits for the disk, without the lock. The caller makes the log start durable before it answers (Kafka's `Partition.deleteRecordsOnLeader`).
+    /// replicas must get so far, even if this one is further already. Waits for the disk, without the lock. The caller makes
+    /// the log start durable before it answers (Kafka's `Partition.deleteRecordsOnLeader`).
     pub fn delete_records(&self, wanted: i64) -> Result<i64, Refusal> {
         for _ in 0..DELETE_ATTEMPTS {
             let (offset, work) = {
